@@ -1,0 +1,13 @@
+"""The serving machine: exposes a module's methods, runs them for callers who may, and answers.
+
+======================  ================================================================
+`backend.loading`       from a file to a loaded module
+`backend.expose`        what a module exposes; ``lb.method``
+`backend.context`       what a method knows of its call; ``lb.current_call``, ``lb.track``
+`backend.service`       requests in, answers out
+`backend.runner`        runs methods in threads and in a loop of their own
+`backend.threads`       hand-overs between threads
+======================  ================================================================
+
+Nothing is imported here, so that ``lb.track`` in a script that runs at home stays light.
+"""

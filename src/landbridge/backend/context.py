@@ -1,0 +1,120 @@
+"""What a method can know of the call it serves, and how it tells how far it is."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sized
+from contextvars import ContextVar
+from typing import TypeVar
+
+from ..errors import CallCancelled, printable
+from ..terminal import Bar
+
+__all__ = ["CurrentCall", "current", "current_call", "track"]
+
+T = TypeVar("T")
+
+
+class CurrentCall:
+    """The call that is being served.
+
+    Attributes
+    ----------
+    target : str
+        ``institute/module.method``.
+    caller : str
+        ``institute/person``, vouched for by the broker.
+    call_id : str
+        Id of the call, the same in the logs of both sides.
+    timeout_s : float or None
+        Time limit of the call, in seconds from its start.
+    """
+
+    __slots__ = ("_cancelled", "_report", "call_id", "caller", "target", "timeout_s")
+
+    def __init__(
+        self,
+        target: str,
+        caller: str,
+        call_id: str,
+        timeout_s: float | None,
+        report: Callable[[float, float | None, str], None],
+    ) -> None:
+        self.target = target
+        self.caller = caller
+        self.call_id = call_id
+        self.timeout_s = timeout_s
+        self._report = report
+        self._cancelled = threading.Event()
+
+    @property
+    def cancelled(self) -> bool:
+        """Whether the caller no longer wants the result. Long loops in plain functions should look and return."""
+        return self._cancelled.is_set()
+
+    def cancel(self) -> None:
+        """Note that the result is no longer wanted."""
+        self._cancelled.set()
+
+    def progress(self, done: float, total: float | None = None, label: str = "") -> None:
+        """Tell the caller how far the work is.
+
+        Parameters
+        ----------
+        done : float
+            How much is done, in any unit.
+        total : float, optional
+            How much there is, in the same unit.
+        label : str
+            A few words on what is being done.
+        """
+        self._report(max(float(done), 0.0), None if total is None else max(float(total), 0.0), printable(label, 200))
+
+
+current: ContextVar[CurrentCall | None] = ContextVar("landbridge_current_call", default=None)
+
+
+def current_call() -> CurrentCall | None:
+    """Return the call that this code serves; None when it runs at home.
+
+    Examples
+    --------
+    >>> current_call() is None
+    True
+    """
+    return current.get()
+
+
+def track(iterable: Iterable[T], *, total: float | None = None, label: str = "") -> Iterator[T]:
+    """Go through `iterable` and show how far it is: in a bar at home, to the remote caller when served.
+
+    When the caller has cancelled, the next step raises `CallCancelled`, so that a loop under `track` can be stopped.
+
+    Parameters
+    ----------
+    iterable : iterable
+        What to go through.
+    total : float, optional
+        Number of items, if `iterable` does not know its own length.
+    label : str
+        A few words on what is being done.
+
+    Examples
+    --------
+    >>> sum(track([1, 2, 3]))
+    6
+    """
+    if total is None and isinstance(iterable, Sized):
+        total = len(iterable)
+    call = current_call()
+    if call is None:
+        with Bar(label) as bar:
+            for done, item in enumerate(iterable, 1):
+                yield item
+                bar.update(done, total)
+        return
+    for done, item in enumerate(iterable, 1):
+        yield item
+        if call.cancelled:
+            raise CallCancelled(call.target, "stopping")
+        call.progress(done, total, label)

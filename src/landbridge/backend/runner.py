@@ -1,0 +1,260 @@
+"""Runs methods: plain functions and generators in threads, coroutines and async generators in a loop of their own.
+
+Decoding, checking, running and encoding happen away from the loop that does the I/O; what comes out is handed to it
+through one `Mailbox`. So nothing a method does can delay a heartbeat, but for code that never lets go of Python's lock.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import logging
+import secrets
+import threading
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
+
+from .. import wire
+from ..contract import Method
+from ..errors import (
+    RAISED_BUILTINS,
+    CannotTravel,
+    InternalError,
+    InvalidArguments,
+    LandbridgeError,
+    Malformed,
+    TooLarge,
+    printable,
+)
+from ..protocol import error_to_meta, raised_to_meta
+from .context import CurrentCall, current
+from .threads import Gate, LoopThread, Mailbox, Pool
+
+__all__ = ["Runner", "Running", "Sink"]
+
+Parts = Sequence[bytes | memoryview]
+
+_log = logging.getLogger(__name__)
+_AHEAD_BYTES = 1024 * 1024
+"""What a generator may have produced beyond what has been sent, in bytes."""
+
+_ITEM_OVERHEAD = 256
+
+
+class Sink(Protocol):
+    """Where the outcome of a running method goes; called in the loop that does the I/O."""
+
+    def item(self, parts: Parts, size: int) -> None:
+        """Take one item of a stream."""
+
+    def result(self, parts: Parts, size: int) -> None:
+        """Take the value; the method has ended."""
+
+    def finished(self) -> None:
+        """Take note that a stream has ended."""
+
+    def failed(self, meta: dict[str, Any]) -> None:
+        """Take the error; the method has ended."""
+
+
+class Running:
+    """A method that runs.
+
+    Parameters
+    ----------
+    method : Method
+        What runs.
+    call : CurrentCall
+        The call it serves.
+    sink : Sink
+        Where its outcome goes.
+    """
+
+    __slots__ = ("_gate", "_stop", "call", "method", "sink")
+
+    def __init__(self, method: Method, call: CurrentCall, sink: Sink) -> None:
+        self.method = method
+        self.call = call
+        self.sink = sink
+        self._gate = Gate(_AHEAD_BYTES)
+        self._stop: Callable[[], object] | None = None
+
+    def sent(self, size: int) -> None:
+        """Take note that an item of this size has been sent; the generator may go on."""
+        self._gate.leave(size + _ITEM_OVERHEAD)
+
+    def interrupt(self) -> None:
+        """Stop as far as possible: a coroutine is cancelled, a generator ends at its next item, a function is told."""
+        self.call.cancel()
+        self._gate.open()
+        if self._stop is not None:
+            self._stop()
+
+
+class Runner:
+    """Runs methods and hands their outcomes to `mailbox`.
+
+    Parameters
+    ----------
+    mailbox : Mailbox
+        Into the loop that does the I/O.
+    threads : int
+        How many plain functions may run at the same time; further ones wait.
+    """
+
+    def __init__(self, mailbox: Mailbox, threads: int) -> None:
+        self.mailbox = mailbox
+        self._pool = Pool(threads)
+        self._loop_thread: LoopThread | None = None
+
+    def run(self, running: Running, frame: memoryview | bytearray) -> None:
+        """Run a method with encoded arguments."""
+        function = running.method.function
+        if inspect.iscoroutinefunction(function):
+            self._in_loop(running, self._run_coroutine(running, frame))
+        elif inspect.isasyncgenfunction(function):
+            self._in_loop(running, self._run_async_generator(running, frame))
+        else:
+            self._pool.submit(lambda: self._run_plain(running, frame))
+
+    def close(self) -> None:
+        """Let go of the threads."""
+        self._pool.close()
+        if self._loop_thread is not None:
+            self._loop_thread.close()
+
+    def _run_plain(self, running: Running, frame: memoryview | bytearray) -> None:
+        current.set(running.call)
+        try:
+            args, kwargs = self._arguments(running, frame)
+            if running.call.cancelled:
+                raise _Interrupted
+            if running.method.spec.streams:
+                self._run_generator(running, running.method.function(*args, **kwargs))
+            else:
+                self._post_result(running, running.method.function(*args, **kwargs))
+        except BaseException as error:  # sys.exit in a method must end the call, not the backend
+            self._post_error(running, error)
+        finally:
+            current.set(None)
+
+    def _run_generator(self, running: Running, items: Any) -> None:
+        proceed = threading.Event()
+        try:
+            for item in items:
+                parts, size = self._encode(running.method.lower_item(item))
+                self.mailbox.post(running.sink.item, parts, size)
+                del item, parts
+                proceed.clear()
+                if not running._gate.enter(size + _ITEM_OVERHEAD, proceed.set):
+                    proceed.wait()
+                if running.call.cancelled:
+                    raise _Interrupted
+        finally:
+            close = getattr(items, "close", None)
+            if close is not None:
+                close()  # so that its own `finally` runs now, in this thread
+        self.mailbox.post(running.sink.finished)
+
+    def _in_loop(self, running: Running, coroutine: Any) -> None:
+        if self._loop_thread is None:
+            self._loop_thread = LoopThread("landbridge-async")
+        mailbox = self._loop_thread.mailbox
+        tasks: list[asyncio.Task[None]] = []
+
+        def start() -> None:
+            tasks.append(asyncio.get_running_loop().create_task(coroutine))
+
+        def stop() -> None:
+            for task in tasks:
+                task.cancel()
+
+        running._stop = lambda: mailbox.post(stop)
+        mailbox.post(start)
+
+    async def _run_coroutine(self, running: Running, frame: memoryview | bytearray) -> None:
+        current.set(running.call)
+        try:
+            args, kwargs = self._arguments(running, frame)
+            self._post_result(running, await running.method.function(*args, **kwargs))
+        except BaseException as error:
+            self._post_error(running, error)
+
+    async def _run_async_generator(self, running: Running, frame: memoryview | bytearray) -> None:
+        current.set(running.call)
+        loop = asyncio.get_running_loop()
+        try:
+            args, kwargs = self._arguments(running, frame)
+            items = running.method.function(*args, **kwargs)
+            try:
+                async for item in items:
+                    parts, size = self._encode(running.method.lower_item(item))
+                    self.mailbox.post(running.sink.item, parts, size)
+                    proceed = loop.create_future()
+                    wake = _setter(self._loop_thread, proceed)
+                    if not running._gate.enter(size + _ITEM_OVERHEAD, wake):
+                        await proceed
+            finally:
+                await items.aclose()
+            self.mailbox.post(running.sink.finished)
+        except BaseException as error:
+            self._post_error(running, error)
+
+    @staticmethod
+    def _arguments(running: Running, frame: memoryview | bytearray) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        arguments = wire.decode(frame)
+        if not isinstance(arguments, dict) or not all(type(name) is str for name in arguments):
+            raise Malformed("the arguments of a call are not a dict with names for keys")
+        return running.method.check(arguments)
+
+    def _post_result(self, running: Running, value: object) -> None:
+        parts, size = self._encode(running.method.lower(value))
+        self.mailbox.post(running.sink.result, parts, size)
+
+    @staticmethod
+    def _encode(value: object) -> tuple[Parts, int]:
+        parts = wire.encode(value)
+        return parts, wire.size_bytes(parts)
+
+    def _post_error(self, running: Running, error: BaseException) -> None:
+        self.mailbox.post(running.sink.failed, self._error_meta(running, error))
+
+    @staticmethod
+    def _error_meta(running: Running, error: BaseException) -> dict[str, Any]:
+        if isinstance(error, asyncio.CancelledError | _Interrupted):
+            return error_to_meta(InternalError("The method ended because it was cancelled at the backend."))
+        if isinstance(error, LandbridgeError) and _is_ours(error):
+            return error_to_meta(error)
+        incident = secrets.token_hex(4)
+        call = running.call
+        _log.error(
+            "incident %s: %s raised for %s (call %s)", incident, call.target, call.caller, call.call_id, exc_info=error
+        )
+        builtin = next((cls.__name__ for cls in type(error).__mro__ if RAISED_BUILTINS.get(cls.__name__) is cls), None)
+        try:
+            # A KeyError shows the repr of its key, as it does in a traceback at home.
+            text = str(error)
+        except Exception:
+            text = ""
+        return raised_to_meta(printable(type(error).__name__, 100), text, builtin, incident)
+
+
+class _Interrupted(BaseException):
+    """The call was cancelled between two items, or before it began."""
+
+
+def _is_ours(error: LandbridgeError) -> bool:
+    """Whether the error tells of this call's arguments or result, rather than of a call the method itself made."""
+    return isinstance(error, InvalidArguments | CannotTravel | TooLarge | Malformed)
+
+
+def _setter(loop_thread: LoopThread | None, future: asyncio.Future[None]) -> Callable[[], None]:
+    def set_result() -> None:
+        if not future.done():
+            future.set_result(None)
+
+    def wake() -> None:
+        if loop_thread is not None:
+            loop_thread.mailbox.post(set_result)
+
+    return wake

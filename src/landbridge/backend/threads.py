@@ -1,0 +1,147 @@
+"""Hand-overs between threads: a mailbox into an event loop, a pool of threads, and a gate that slows a producer.
+
+Every hand-over costs a wake-up, and a wake-up costs more than most small methods; so work that arrives together is
+handed over together.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+from collections import deque
+from collections.abc import Callable
+from queue import SimpleQueue
+from typing import Any
+
+__all__ = ["Gate", "LoopThread", "Mailbox", "Pool"]
+
+_log = logging.getLogger(__name__)
+
+
+class Mailbox:
+    """Calls functions in an event loop, in order, for any thread; many posts cost one wake-up."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._posts: deque[tuple[Callable[..., object], tuple[Any, ...]]] = deque()
+        self._awake = False
+
+    def post(self, function: Callable[..., object], *args: Any) -> None:
+        """Have `function` called in the loop; dropped when the loop has been closed."""
+        self._posts.append((function, args))
+        if not self._awake:
+            # Two threads may both get here; a needless wake-up finds an empty box.
+            self._awake = True
+            try:
+                self._loop.call_soon_threadsafe(self._empty)
+            except RuntimeError:  # the loop has been closed: nobody is left to tell
+                self._posts.clear()
+
+    def _empty(self) -> None:
+        self._awake = False
+        posts = self._posts
+        for _ in range(len(posts)):
+            function, args = posts.popleft()
+            try:
+                function(*args)
+            except Exception:  # one post must not lose the others
+                _log.exception("a hand-over between threads failed")
+
+
+class Pool:
+    """Threads that run functions, at most `size` at a time; made when needed, daemons, kept afterwards.
+
+    Daemons, because a method that never returns must not keep the process from ending.
+    """
+
+    def __init__(self, size: int) -> None:
+        self._size = size
+        self._tasks: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
+        self._threads = 0
+        self._idle = 0
+        self._lock = threading.Lock()
+
+    def submit(self, task: Callable[[], None]) -> None:
+        """Have `task` run in a thread; it must not raise."""
+        with self._lock:
+            if self._idle > 0:
+                self._idle -= 1
+            elif self._threads < self._size:
+                self._threads += 1
+                threading.Thread(target=self._work, name=f"landbridge-{self._threads}", daemon=True).start()
+        self._tasks.put(task)
+
+    def close(self) -> None:
+        """Let the threads end once they have nothing to do."""
+        for _ in range(self._threads):
+            self._tasks.put(None)
+
+    def _work(self) -> None:
+        while True:
+            task = self._tasks.get()
+            if task is None:
+                return
+            task()
+            del task  # what it holds (arguments, results) must not live until the next one comes
+            with self._lock:
+                self._idle += 1
+
+
+class LoopThread:
+    """An event loop in a thread of its own, where async methods run: code that blocks it blocks no heartbeat."""
+
+    def __init__(self, name: str) -> None:
+        self._loop = asyncio.new_event_loop()
+        self.mailbox = Mailbox(self._loop)
+        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+        self._thread.start()
+
+    def _run(self) -> None:
+        asyncio.set_event_loop(self._loop)
+        try:
+            self._loop.run_forever()
+        finally:
+            self._loop.close()
+
+    def close(self) -> None:
+        """Stop the loop."""
+        self.mailbox.post(self._loop.stop)
+
+
+class Gate:
+    """Slows a producer: what it has handed over and nobody has taken is at most `limit` bytes and one item more.
+
+    One thread enters and waits, or is called back; another leaves.
+    """
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._inside = 0
+        self._lock = threading.Lock()
+        self._wake: Callable[[], object] | None = None
+
+    def enter(self, size: int, wake: Callable[[], object]) -> bool:
+        """Count `size` bytes in. False when the producer must wait until `wake` is called."""
+        with self._lock:
+            self._inside += size
+            if self._inside <= self._limit:
+                return True
+            self._wake = wake
+            return False
+
+    def leave(self, size: int) -> None:
+        """Count `size` bytes out."""
+        with self._lock:
+            self._inside -= size
+            wake, self._wake = (self._wake, None) if self._inside <= self._limit else (None, self._wake)
+        if wake is not None:
+            wake()
+
+    def open(self) -> None:
+        """Let the producer pass whatever is inside: it is to end."""
+        with self._lock:
+            self._limit = 1 << 62
+            wake, self._wake = self._wake, None
+        if wake is not None:
+            wake()

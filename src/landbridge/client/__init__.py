@@ -1,0 +1,10 @@
+"""The calling machine: connects, finds modules, and makes their methods look as if they were local.
+
+======================  ===============================================================
+`client.link`           one connection: drives a `Caller` for each call, keeps the catalogue
+`client.network`        what people hold: `Network`, institutes, modules, methods
+`client.call`           a call that was started: result, progress, cancel
+`client.aio`            the same for asyncio
+`client.loop`           the thread that does the I/O of the blocking face
+======================  ===============================================================
+"""

@@ -1,0 +1,31 @@
+"""What it takes to enter a network: where it is and who one is there."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+__all__ = ["Access"]
+
+
+@dataclass(frozen=True)
+class Access:
+    """Where a network is and who one is there.
+
+    Attributes
+    ----------
+    urls : tuple of str
+        Addresses of its brokers.
+    institute, person : str
+        Who one is; the broker holds one to it.
+    user_jwt : callable
+        Gives the credential's token, read anew at each connection.
+    sign : callable
+        Signs the broker's challenge with the credential's key.
+    """
+
+    urls: tuple[str, ...]
+    institute: str
+    person: str
+    user_jwt: Callable[[], str] = field(repr=False)
+    sign: Callable[[bytes], bytes] = field(repr=False)

@@ -1,0 +1,276 @@
+"""The same network for asyncio: calls are awaited, streams are looped over with ``async for``.
+
+Everything runs in the loop of whoever opened the network; no thread is involved.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterator, Generator
+from types import TracebackType
+from typing import Any
+
+from .. import wire
+from ..contract import MethodSpec, ModuleSpec, bind, lower_arguments, rebuild_types, revive
+from ..errors import CallCancelled, InvalidName, LandbridgeError, UnknownMember
+from ..names import Address, nearest, parse_address
+from ..protocol import Item, Progress
+from .access import Access
+from .link import Link
+
+__all__ = ["AsyncCall", "AsyncInstitute", "AsyncMethod", "AsyncModule", "AsyncNetwork"]
+
+_Described = tuple[ModuleSpec, dict[str, type]]
+
+
+class AsyncNetwork:
+    """A network of institutes, for asyncio: ``async with lb.AsyncNetwork() as net: await net.geomar.ocean.mean(1)``.
+
+    Unlike in `Network`, attributes are looked up when they are called: asking a module for its members takes a
+    message, and an attribute cannot be awaited.
+
+    Parameters
+    ----------
+    access : Access
+        Which network, and as whom.
+    """
+
+    def __init__(self, access: Access) -> None:
+        self._link_now = Link(access)
+        self._described: dict[str, asyncio.Task[_Described]] = {}
+
+    async def __aenter__(self) -> AsyncNetwork:
+        await self._link_now.open()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Disconnect; calls that still run are told to stop."""
+        for task in self._described.values():
+            task.cancel()
+        await self._link_now.close()
+
+    def __getattr__(self, name: str) -> AsyncInstitute:
+        if name.startswith("_"):
+            raise AttributeError(name)
+        return AsyncInstitute(self, name)
+
+    def __getitem__(self, address: str) -> AsyncModule:
+        """Return the module at ``institute/module``; whether it exists shows when it is called."""
+        where = parse_address(address)
+        if where.member is not None:
+            raise InvalidName(address, "module", "it names a method, too; write net['institute/module'].method")
+        return AsyncModule(self, where)
+
+    def __dir__(self) -> list[str]:
+        names = {name.partition("/")[0] for name in self._link_now.modules}
+        return [*sorted(names - {"lb"}), "close"]
+
+    async def _describe(self, where: Address) -> _Described:
+        name = f"{where.institute}/{where.module}"
+        task = self._described.get(name)
+        if task is None or (task.done() and (task.cancelled() or task.exception() is not None)):
+            task = self._described[name] = asyncio.create_task(self._ask(where))
+        # One caller that is cancelled must not take the answer from the others.
+        return await asyncio.shield(task)
+
+    async def _ask(self, where: Address) -> _Described:
+        spec = await self._link_now.describe(where.institute, where.module)
+        return spec, rebuild_types(spec)
+
+
+class AsyncInstitute:
+    """An institute; its modules are its attributes."""
+
+    def __init__(self, network: AsyncNetwork, name: str) -> None:
+        self._network = network
+        self._name = name
+
+    def __getattr__(self, name: str) -> AsyncModule:
+        if name.startswith("_"):
+            raise AttributeError(name)
+        return self._network[f"{self._name}/{name}"]
+
+    def __dir__(self) -> list[str]:
+        front = f"{self._name}/"
+        return sorted(name[len(front) :] for name in self._network._link_now.modules if name.startswith(front))
+
+    def __repr__(self) -> str:
+        return f"<landbridge institute {self._name} (async)>"
+
+
+class AsyncModule:
+    """A module; its methods are its attributes."""
+
+    def __init__(self, network: AsyncNetwork, where: Address) -> None:
+        self._network = network
+        self._where = where
+
+    def __getattr__(self, name: str) -> AsyncMethod:
+        if name.startswith("_"):
+            raise AttributeError(name)
+        return AsyncMethod(self._network, self._where._replace(member=name), None)
+
+    def __repr__(self) -> str:
+        return f"<landbridge module {self._where} (async)>"
+
+
+class AsyncMethod:
+    """A remote method; calling it starts the call, awaiting the call gives the value."""
+
+    def __init__(self, network: AsyncNetwork, address: Address, timeout_s: float | None) -> None:
+        self._network = network
+        self._address = address
+        self._timeout_s = timeout_s
+
+    def __call__(self, *args: Any, **kwargs: Any) -> AsyncCall:
+        """Call the method."""
+        return self.start(*args, **kwargs)
+
+    def start(self, *args: Any, **kwargs: Any) -> AsyncCall:
+        """Call the method; must be in the network's loop."""
+        return AsyncCall(self._network, self._address, args, kwargs, self._timeout_s)
+
+    def options(self, *, timeout_s: float | None = None) -> AsyncMethod:
+        """Return the same method with other options, as `landbridge.client.network.Method.options` has them."""
+        if timeout_s is not None and timeout_s <= 0:
+            raise ValueError(f"timeout_s must be more than 0 s, not {timeout_s!r}")
+        return AsyncMethod(self._network, self._address, timeout_s)
+
+    def __repr__(self) -> str:
+        return f"<landbridge method {self._address} (async)>"
+
+
+class AsyncCall:
+    """A call that runs at the backend: await it for its value, or loop over it with ``async for`` if it is a stream."""
+
+    def __init__(
+        self, network: AsyncNetwork, address: Address, args: tuple[Any, ...], kwargs: dict[str, Any], timeout_s: float | None
+    ) -> None:
+        self.target = str(address)
+        self.progress: Progress | None = None
+        self._network = network
+        self._address = address
+        self._timeout_s = timeout_s
+        self._call_id = ""
+        self._spec: MethodSpec | None = None
+        self._types: dict[str, type] = {}
+        loop = asyncio.get_running_loop()
+        self._outcome: asyncio.Future[memoryview | bytearray | None] = loop.create_future()
+        self._items: deque[Item] = deque()
+        self._changed: asyncio.Future[None] | None = None
+        self._begun: asyncio.Task[None] | None = None
+        described = network._described.get(f"{address.institute}/{address.module}")
+        if described is not None and described.done() and not described.cancelled() and described.exception() is None:
+            self._start(described.result(), args, kwargs)
+        else:
+            self._begun = loop.create_task(self._begin(args, kwargs))
+
+    async def _begin(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        try:
+            self._start(await self._network._describe(self._address), args, kwargs)
+        except Exception as error:
+            self._fail(error)
+
+    def _start(self, described: _Described, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        if self._outcome.done():
+            return
+        spec, self._types = described
+        name = self._address.member or ""
+        method = spec.methods.get(name)
+        if method is None:
+            raise UnknownMember(spec.name, name, nearest(name, spec.methods))
+        self._spec = method
+        bound = bind(method, args, kwargs)
+        parts = wire.encode({key: lower_arguments(value) for key, value in bound.items()})
+        self._call_id = self._network._link_now.start(
+            self._address, parts, wire.size_bytes(parts), self, self._timeout_s
+        )
+
+    def __await__(self) -> Generator[Any, None, Any]:
+        return self._value().__await__()
+
+    async def _value(self) -> Any:
+        try:
+            frame = await asyncio.shield(self._outcome)
+        except asyncio.CancelledError:
+            self._request_cancel()
+            raise
+        if frame is None or self._spec is None or self._spec.streams:
+            self._request_cancel()
+            raise TypeError(f"{self.target} is a stream: loop over it with `async for` instead of awaiting it")
+        return revive(wire.decode(frame), self._spec.returns, self._types)
+
+    def __aiter__(self) -> AsyncIterator[Any]:
+        return self._each()
+
+    async def _each(self) -> AsyncIterator[Any]:
+        try:
+            while True:
+                while self._items:
+                    item = self._items.popleft()
+                    schema = self._spec.items if self._spec is not None else None
+                    value = revive(wire.decode(item.frame), schema, self._types)
+                    self._network._link_now.took(self._call_id, item.cost)
+                    yield value
+                if self._outcome.done():
+                    if self._outcome.result() is not None:
+                        raise TypeError(f"{self.target} returns one value: await it instead of looping over it")
+                    return
+                self._changed = asyncio.get_running_loop().create_future()
+                await self._changed
+        finally:
+            if not self._outcome.done():
+                self._request_cancel()
+
+    def done(self) -> bool:
+        """Whether the call has ended, in whatever way."""
+        return self._outcome.done()
+
+    async def cancel(self) -> str:
+        """Stop the remote work and return what became of it, as `Call.cancel` does."""
+        if not self._outcome.done():
+            self._request_cancel()
+            await asyncio.wait([self._outcome], timeout=5.0)
+        if not self._outcome.done():
+            return "stopping"
+        error = self._outcome.exception()
+        return error.state if isinstance(error, CallCancelled) else "finished"
+
+    def _request_cancel(self) -> None:
+        if self._call_id:
+            self._network._link_now.cancel(self._call_id)
+        elif not self._outcome.done():
+            self._fail(CallCancelled(self.target, "stopped"))
+
+    def _fail(self, error: Exception) -> None:
+        if not self._outcome.done():
+            self._outcome.set_exception(error)
+            self._outcome.exception()  # nobody has to look at it
+        self._wake()
+
+    def _wake(self) -> None:
+        if self._changed is not None and not self._changed.done():
+            self._changed.set_result(None)
+
+    def progressed(self, progress: Progress) -> None:
+        """Take note of how far the method is."""
+        self.progress = progress
+
+    def item_arrived(self, item: Item) -> None:
+        """Take one item of a stream."""
+        self._items.append(item)
+        self._wake()
+
+    def ended(self, frame: memoryview | bytearray | None, error: LandbridgeError | None) -> None:
+        """Take the outcome."""
+        if error is not None:
+            self._fail(error)
+        elif not self._outcome.done():
+            self._outcome.set_result(frame)
+            self._wake()

@@ -1,0 +1,350 @@
+"""One connection of a caller: drives a `Caller` for each call, hands its events on, and keeps the catalogue.
+
+Everything here runs in the loop that the connection belongs to.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import secrets
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+from .. import wire
+from ..broker import Closed, Connection, Denied, Event, Reconnected
+from ..broker import Message as Delivered
+from ..contract import ModuleSpec
+from ..errors import (
+    CallCancelled,
+    LandbridgeError,
+    Malformed,
+    ModuleOffline,
+    PermissionDenied,
+    ProtocolMismatch,
+    UnknownModule,
+)
+from ..names import Address, nearest
+from ..protocol import (
+    CATALOGUE_SUBSCRIPTION,
+    DESCRIBE,
+    SMALLEST_WINDOW,
+    WINDOW,
+    Action,
+    Caller,
+    Ended,
+    Forget,
+    Item,
+    Presence,
+    Progress,
+    Send,
+    call_subject,
+    control_subject,
+    inbox_subject,
+    inbox_subscription,
+    parse_catalogue,
+    parse_inbox,
+    unpack,
+    unpack_presence,
+)
+from .access import Access
+
+__all__ = ["CATALOGUE", "Link", "Observer"]
+
+_log = logging.getLogger(__name__)
+_TICK_S = 0.1
+_CREDIT_BYTES = 32 * 1024 * 1024
+"""What all calls of one connection may have under way together: half of what the broker holds before it cuts us."""
+
+CATALOGUE = Address("lb", "catalogue", "modules")
+"""The method of the broker's own module that lists all modules, those offline too."""
+
+
+class Observer(Protocol):
+    """Who is told what happens to a call; called in the link's loop."""
+
+    def progressed(self, progress: Progress) -> None:
+        """Take note of how far the method is."""
+
+    def item_arrived(self, item: Item) -> None:
+        """Take one item of a stream."""
+
+    def ended(self, frame: memoryview | bytearray | None, error: LandbridgeError | None) -> None:
+        """Take the outcome; comes exactly once."""
+
+
+class Link:
+    """One connection of a caller.
+
+    Parameters
+    ----------
+    access : Access
+        Which network, and as whom.
+    on_module : callable, optional
+        Told ``institute/module`` whenever a module or a new backend of it shows up.
+    """
+
+    def __init__(self, access: Access, on_module: Callable[[str], None] | None = None) -> None:
+        self.access = access
+        self.modules: dict[str, Presence | None] = {}
+        self._on_module = on_module
+        self._connection: Connection | None = None
+        self._conn_id = secrets.token_hex(16)
+        self._calls: dict[str, _Entry] = {}
+        self._ticking: asyncio.Task[None] | None = None
+        self._closed: str = ""
+
+    async def open(self) -> None:
+        """Connect, and learn what modules there are.
+
+        Raises
+        ------
+        BrokerUnreachable
+            When no broker answers or it refuses the credential.
+        """
+        access = self.access
+        self._loop = asyncio.get_running_loop()
+        self._connection = await Connection.open(
+            access.urls,
+            user_jwt=access.user_jwt,
+            sign=access.sign,
+            name=f"landbridge {access.institute}/{access.person}",
+            on_event=self._connection_event,
+        )
+        await self._connection.subscribe(
+            inbox_subscription(access.institute, access.person, self._conn_id), self._answer_arrived
+        )
+        await self._connection.subscribe(CATALOGUE_SUBSCRIPTION, self._presence_arrived)
+        self._ticking = asyncio.create_task(self._tick())
+        with contextlib.suppress(ModuleOffline):  # a broker run by others may keep no catalogue; presence then tells
+            listed = await self.call(CATALOGUE, {}, timeout_s=5.0)
+            self._take_catalogue(listed)
+
+    async def close(self) -> None:
+        """End all calls, tell their backends, and disconnect."""
+        if self._connection is None or self._closed:
+            return
+        now = self._loop.time()
+        for entry in list(self._calls.values()):
+            self._act(entry, entry.caller.cancel(now))
+        self._closed = "the connection was closed here"
+        self._end_all(self._closed)
+        if self._ticking is not None:
+            self._ticking.cancel()
+        await self._connection.close()
+
+    def start(
+        self, target: Address, parts: Sequence[bytes | memoryview], size: int, observer: Observer, timeout_s: float | None
+    ) -> str:
+        """Start a call and return its id; `observer` is told what happens.
+
+        Raises
+        ------
+        TooLarge
+            When the arguments are larger than this version sends.
+        """
+        window = max(SMALLEST_WINDOW, min(WINDOW, _CREDIT_BYTES // (len(self._calls) + 1)))
+        caller = Caller(str(target), parts, size, timeout_s=timeout_s, window=window)
+        call_id = secrets.token_hex(16)
+        entry = _Entry(caller, observer, target, call_id)
+        if self._closed:
+            observer.ended(None, CallCancelled(str(target), "stopped"))
+            return call_id
+        self._calls[call_id] = entry
+        self._act(entry, caller.start(self._loop.time()))
+        return call_id
+
+    def cancel(self, call_id: str) -> None:
+        """Ask for a call to be stopped."""
+        entry = self._calls.get(call_id)
+        if entry is not None:
+            self._act(entry, entry.caller.cancel(self._loop.time()))
+
+    def took(self, call_id: str, cost: int) -> None:
+        """Take note that an item has been used, so that further ones may come."""
+        entry = self._calls.get(call_id)
+        if entry is not None:
+            self._act(entry, entry.caller.took(cost, self._loop.time()))
+
+    async def call(self, target: Address, arguments: dict[str, object], *, timeout_s: float | None = None) -> object:
+        """Call a method and return its value as it travelled."""
+        parts = wire.encode(arguments)
+        waiting = _Waiting(self._loop)
+        self.start(target, parts, wire.size_bytes(parts), waiting, timeout_s)
+        return wire.decode(await waiting.future)
+
+    async def describe(self, institute: str, module: str) -> ModuleSpec:
+        """Ask a module what this caller may see of it.
+
+        Raises
+        ------
+        UnknownModule, ModuleOffline
+            When there is no such module, or nobody serves it now.
+        """
+        name = f"{institute}/{module}"
+        spec = ModuleSpec.from_json(await self.call(Address(institute, module, DESCRIBE), {}, timeout_s=10.0))
+        if spec.name != name:
+            raise Malformed(f"{name} describes itself as {spec.name}")
+        return spec
+
+    def offline_error(self, name: str) -> LandbridgeError:
+        """Return what to say when nobody receives a request to module `name`."""
+        if name in self.modules or name.startswith("lb/"):
+            return ModuleOffline(name)
+        return UnknownModule(name, nearest(name, self.modules), sorted(self.modules))
+
+    def _take_catalogue(self, listed: object) -> None:
+        if not isinstance(listed, list):
+            return
+        for entry in listed[:100_000]:
+            if isinstance(entry, dict) and isinstance(entry.get("module"), str):
+                institute, _, module = entry["module"].partition("/")
+                with contextlib.suppress(Malformed):
+                    parse_catalogue(f"lb.cat.{institute}.{module}")
+                    self._note(f"{institute}/{module}", None)
+
+    def _note(self, name: str, presence: Presence | None) -> None:
+        before = self.modules.get(name)
+        is_new = name not in self.modules or (
+            presence is not None and (before is None or before.instance != presence.instance)
+        )
+        if presence is not None or name not in self.modules:
+            self.modules[name] = presence
+        if is_new and self._on_module is not None:
+            self._on_module(name)
+
+    def _presence_arrived(self, delivered: Delivered) -> None:
+        try:
+            institute, module = parse_catalogue(delivered.subject)
+            presence = unpack_presence(delivered.payload)
+        except Malformed as error:
+            _log.debug("ignored a catalogue entry: %s", error.reason)
+            return
+        if presence.serving:
+            self._note(f"{institute}/{module}", presence)
+
+    def _answer_arrived(self, delivered: Delivered) -> None:
+        entry = self._calls.get(parse_inbox(delivered.subject))
+        if entry is None:
+            return
+        now = self._loop.time()
+        try:
+            connection = self._connection
+            if delivered.no_responders and connection is not None:
+                self._act(entry, entry.caller.nobody_received(now, connection.connected_at))
+            else:
+                self._act(entry, entry.caller.received(unpack(delivered.payload), now))
+        except ProtocolMismatch as error:
+            self._drop(entry, error)
+        except Malformed as error:
+            # Not a message of ours: the call goes on, and silence ends it if nothing better comes.
+            _log.warning("ignored an answer: %s", error.reason)
+
+    def _connection_event(self, event: Event) -> None:
+        now = asyncio.get_running_loop().time()
+        if isinstance(event, Reconnected):
+            for entry in list(self._calls.values()):
+                self._act(entry, entry.caller.reconnected(now))
+        elif isinstance(event, Closed):
+            self._closed = event.reason
+            self._end_all(event.reason)
+        elif isinstance(event, Denied) and event.action == "publish":
+            self._denied(event.subject)
+
+    def _denied(self, subject: str) -> None:
+        """Fail the calls whose request the broker refused, rather than let them wait for their silence."""
+        me = f"{self.access.institute}/{self.access.person}"
+        for entry in list(self._calls.values()):
+            if self._request_subject(entry.target) == subject:
+                error = PermissionDenied(
+                    f"The broker lets {me} call nothing under {subject!r}. Ask whoever issued the credential."
+                )
+                self._drop(entry, error)
+
+    def _end_all(self, reason: str) -> None:
+        for entry in list(self._calls.values()):
+            self._act(entry, entry.caller.closed(reason))
+
+    async def _tick(self) -> None:
+        while True:
+            await asyncio.sleep(_TICK_S)
+            if self._calls:
+                now = self._loop.time()
+                for entry in list(self._calls.values()):
+                    self._act(entry, entry.caller.tick(now))
+
+    def _act(self, entry: _Entry, actions: Sequence[Action]) -> None:
+        for action in actions:
+            if type(action) is Send:
+                self._send(entry, action)
+            elif type(action) is Ended:
+                error = action.error
+                if isinstance(error, ModuleOffline):
+                    error = self.offline_error(f"{entry.target.institute}/{entry.target.module}")
+                entry.observer.ended(action.frame, error)
+            elif type(action) is Item:
+                entry.observer.item_arrived(action)
+            elif type(action) is Progress:
+                entry.observer.progressed(action)
+            elif type(action) is Forget:
+                self._calls.pop(entry.call_id, None)
+
+    def _request_subject(self, target: Address) -> str:
+        return call_subject(
+            self.access.institute, self.access.person, target.institute, target.module, target.member or ""
+        )
+
+    def _send(self, entry: _Entry, send: Send) -> None:
+        access, target, connection = self.access, entry.target, self._connection
+        if connection is None:
+            return
+        reply = inbox_subject(access.institute, access.person, self._conn_id, entry.call_id, 0)
+        if send.to == "request":
+            subject = self._request_subject(target)
+        else:
+            subject = control_subject(
+                access.institute, access.person, target.institute, target.module, entry.caller.instance,
+                entry.call_id, "message",
+            )  # fmt: skip
+        try:
+            connection.publish(subject, *send.parts, reply=reply)
+        except LandbridgeError as error:
+            self._drop(entry, error)
+
+    def _drop(self, entry: _Entry, error: LandbridgeError) -> None:
+        if self._calls.pop(entry.call_id, None) is not None and not entry.caller.has_ended:
+            entry.observer.ended(None, error)
+
+
+class _Entry:
+    __slots__ = ("call_id", "caller", "observer", "target")
+
+    def __init__(self, caller: Caller, observer: Observer, target: Address, call_id: str) -> None:
+        self.caller = caller
+        self.observer = observer
+        self.target = target
+        self.call_id = call_id
+
+
+class _Waiting:
+    """Observes a call whose value is all that matters."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.future: asyncio.Future[memoryview | bytearray] = loop.create_future()
+
+    def progressed(self, progress: Progress) -> None:
+        pass
+
+    def item_arrived(self, item: Item) -> None:
+        pass
+
+    def ended(self, frame: memoryview | bytearray | None, error: LandbridgeError | None) -> None:
+        if self.future.done():
+            return
+        if error is not None:
+            self.future.set_exception(error)
+        elif frame is not None:
+            self.future.set_result(frame)
+        else:
+            self.future.set_exception(Malformed("a stream ended where one value was expected"))

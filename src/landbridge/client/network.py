@@ -1,0 +1,331 @@
+"""What people hold: a network, its institutes, their modules, and methods that look as if they were local.
+
+Institutes, modules and methods are real attributes, kept current as modules come and go: completion in notebooks and
+shells works only on those. A module asks its backend for its members when it is first touched.
+"""
+
+from __future__ import annotations
+
+import atexit
+import inspect
+import os
+import weakref
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from itertools import islice
+from types import TracebackType
+from typing import Any
+
+from .. import wire
+from ..contract import MethodSpec, ModuleSpec, bind, docstring, lower_arguments, rebuild_types, signature
+from ..errors import InvalidName, LandbridgeError, UnknownMember
+from ..names import Address, nearest, parse_address
+from .access import Access
+from .call import Call
+from .link import Link
+from .loop import io_loop, wait_for
+
+__all__ = ["Institute", "Method", "Module", "Network"]
+
+_MAP_IN_FLIGHT = 16
+_OPEN_TIMEOUT_S = 10.0
+
+
+class Network:
+    """A network of institutes. ``net.geomar.ocean`` and ``net["geomar/ocean"]`` are modules.
+
+    Made by `landbridge.connect`. As a context manager it is closed at the end.
+
+    Parameters
+    ----------
+    access : Access
+        Which network, and as whom.
+    reopen : callable
+        Module-level function that gives the method at an address in another process (for pickling).
+    """
+
+    def __init__(self, access: Access, reopen: Callable[[str], Method]) -> None:
+        self._access = access
+        self._reopen = reopen
+        self._pid = 0
+        self._closed = False
+        self._connect()
+        _open_networks.add(self)
+
+    def _connect(self) -> Link:
+        link = Link(self._access, self._module_appeared)
+        wait_for(link.open(), _OPEN_TIMEOUT_S)
+        self._link_now, self._pid = link, os.getpid()
+        return link
+
+    def _link(self) -> Link:
+        if self._closed:
+            raise RuntimeError("This network has been closed. Open another one: landbridge.connect()")
+        # A forked child has a copy of the object, but no I/O thread and no right to its parent's connection.
+        return self._link_now if self._pid == os.getpid() else self._connect()
+
+    def _module_appeared(self, name: str) -> None:
+        institute_name, _, module_name = name.partition("/")
+        if institute_name == "lb":
+            return
+        institute = vars(self).get(institute_name)
+        if not isinstance(institute, Institute):
+            institute = Institute(institute_name)
+            vars(self)[institute_name] = institute
+        if module_name not in vars(institute):
+            vars(institute)[module_name] = _new_module(self, institute_name, module_name)
+
+    def __getitem__(self, address: str) -> Module:
+        """Return the module at ``institute/module``, asked anew for its members.
+
+        Raises
+        ------
+        InvalidName, UnknownModule, ModuleOffline
+            When the address has another form, there is no such module, or nobody serves it now.
+        """
+        where = parse_address(address)
+        if where.member is not None:
+            raise InvalidName(address, "module", "it names a method, too; write net['institute/module'].method")
+        module = _new_module(self, where.institute, where.module)
+        _fill(module, self._describe(where))
+        return module
+
+    def _describe(self, where: Address) -> ModuleSpec:
+        return wait_for(self._link().describe(where.institute, where.module))
+
+    def _method(self, address: str) -> Method:
+        where = parse_address(address)
+        module = self[f"{where.institute}/{where.module}"]
+        found = vars(module).get(where.member or "")
+        if not isinstance(found, Method):
+            raise UnknownMember(str(module), where.member or "", nearest(where.member or "", vars(module)))
+        return found
+
+    def _known(self) -> list[str]:
+        return sorted(self._link().modules)
+
+    @property
+    def closed(self) -> bool:
+        """Whether `close` has been called."""
+        return self._closed
+
+    def close(self) -> None:
+        """Disconnect; calls that still run are told to stop."""
+        if not self._closed:
+            self._closed = True
+            if self._pid == os.getpid():
+                wait_for(self._link_now.close(), 3.0)
+
+    def __enter__(self) -> Network:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __dir__(self) -> list[str]:
+        return [*(name for name in vars(self) if not name.startswith("_")), "close"]
+
+    def _ipython_key_completions_(self) -> list[str]:
+        return [name for name in self._known() if not name.startswith("lb/")]
+
+    def __repr__(self) -> str:
+        names = ", ".join(name for name in self._known() if not name.startswith("lb/")) or "no modules yet"
+        return f"<landbridge network as {self._access.institute}/{self._access.person}: {names}>"
+
+
+class Institute:
+    """An institute; its modules are its attributes."""
+
+    def __init__(self, name: str) -> None:
+        _NAMES[self] = name
+
+    def __dir__(self) -> list[str]:
+        return list(vars(self))
+
+    def __repr__(self) -> str:
+        return f"<landbridge institute {_NAMES[self]}: {', '.join(vars(self))}>"
+
+
+_NAMES: weakref.WeakKeyDictionary[Institute, str] = weakref.WeakKeyDictionary()
+_HOMES: weakref.WeakKeyDictionary[Module, tuple[Network, Address]] = weakref.WeakKeyDictionary()
+
+
+class Module:
+    """A module of an institute; its methods, and the types of their signatures, are its attributes.
+
+    It has no other public name, so that nothing a module is called can be in the way.
+    """
+
+    def __dir__(self) -> list[str]:
+        return list(vars(self))
+
+    def __str__(self) -> str:
+        where = _HOMES[self][1]
+        return f"{where.institute}/{where.module}"
+
+    def __repr__(self) -> str:
+        names = ", ".join(name for name, value in vars(self).items() if isinstance(value, Method))
+        return f"<landbridge module {self}: {names}>"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle as the address."""
+        return _HOMES[self][0]._reopen, (str(self),)
+
+
+class _Untouched(Module):
+    """A module that has not been asked for its members yet. The first touch turns it into a plain `Module`.
+
+    Classes with ``__getattr__`` get no completion in IPython, which does not run foreign code for it; so this one
+    takes itself away.
+    """
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("_"):
+            raise AttributeError(name)
+        network, where = _HOMES[self]
+        _fill(self, network._describe(where))
+        return getattr(self, name)
+
+    def __dir__(self) -> list[str]:
+        network, where = _HOMES[self]
+        try:
+            _fill(self, network._describe(where))
+        except LandbridgeError:
+            return []
+        return list(vars(self))
+
+    def __repr__(self) -> str:
+        return f"<landbridge module {self}>"
+
+
+def _new_module(network: Network, institute: str, module: str) -> Module:
+    # The class bears the module's name, so that Python's own AttributeError says what has no such attribute.
+    proxy: Module = type(f"{institute}/{module}", (_Untouched,), {})()
+    _HOMES[proxy] = (network, Address(institute, module))
+    return proxy
+
+
+def _fill(module: Module, spec: ModuleSpec) -> None:
+    network, where = _HOMES[module]
+    types = rebuild_types(spec)
+    for name, cls in types.items():
+        vars(module).setdefault(name, cls)
+    for name, method in spec.methods.items():
+        vars(module)[name] = _new_method(network, where._replace(member=name), method, types)
+    module.__class__ = type(spec.name, (Module,), {"__doc__": spec.doc, "__module__": "landbridge.remote"})
+
+
+class Method:
+    """A remote method. Call it as if it were local.
+
+    ============  ==========================================================================
+    ``m(...)``    call, wait, return the value (or, for a generator, an iterator)
+    ``m.start``   call, return a `Call` at once
+    ``m.map``     call for each tuple of zipped iterables; values in order
+    ``m.options`` the same method with other options
+    ============  ==========================================================================
+    """
+
+    __slots__ = ("__dict__", "__weakref__", "_address", "_network", "_spec", "_timeout_s", "_types")
+
+    def __init__(
+        self, network: Network, address: Address, spec: MethodSpec, types: dict[str, type], timeout_s: float | None = None
+    ) -> None:
+        self._network = network
+        self._address = address
+        self._spec = spec
+        self._types = types
+        self._timeout_s = timeout_s
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Call the method and wait for its value."""
+        call = self.start(*args, **kwargs)
+        return iter(call) if self._spec.streams else call.result()
+
+    def start(self, *args: Any, **kwargs: Any) -> Call:
+        """Call the method and return at once."""
+        bound = bind(self._spec, args, kwargs)
+        arguments = {name: lower_arguments(value) for name, value in bound.items()}
+        parts = wire.encode(arguments)
+        call = Call(str(self._address), self._spec, self._types)
+        link = self._network._link()
+        io_loop().call_soon_threadsafe(call.begin, link, self._address, parts, wire.size_bytes(parts), self._timeout_s)
+        return call
+
+    def map(self, *iterables: Iterable[Any], **constant: Any) -> Iterator[Any]:
+        """Call the method for each tuple of the zipped iterables; the values come in order.
+
+        At most 16 calls are under way at a time. Leaving the loop cancels those that are.
+
+        Parameters
+        ----------
+        *iterables : iterable
+            Positional arguments, one from each for every call, as `concurrent.futures.Executor.map` has it.
+        **constant
+            Keyword arguments of every call.
+        """
+        if self._spec.streams:
+            raise TypeError(f"{self._address} is a stream; map needs a method that returns one value")
+        if not iterables:
+            raise TypeError("map needs at least one iterable")
+        rows = zip(*iterables, strict=False)
+        started = deque(self.start(*row, **constant) for row in islice(rows, _MAP_IN_FLIGHT))
+        return self._mapped(rows, started, constant)
+
+    def _mapped(self, rows: Iterator[tuple[Any, ...]], started: deque[Call], constant: dict[str, Any]) -> Iterator[Any]:
+        try:
+            while started:
+                value = started[0].result()
+                started.popleft()
+                started.extend(self.start(*row, **constant) for row in islice(rows, 1))
+                yield value
+        finally:
+            for call in started:
+                call._request_cancel()
+
+    def options(self, *, timeout_s: float | None = None) -> Method:
+        """Return the same method with other options.
+
+        Parameters
+        ----------
+        timeout_s : float, optional
+            Time limit for each call, in seconds; None (as without options): as long as the backend shows that it works.
+        """
+        if timeout_s is not None and timeout_s <= 0:
+            raise ValueError(f"timeout_s must be more than 0 s, not {timeout_s!r}")
+        return type(self)(self._network, self._address, self._spec, self._types, timeout_s)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle as the address."""
+        return self._network._reopen, (str(self._address),)
+
+    def __repr__(self) -> str:
+        return f"<landbridge method {self._address}{inspect.signature(self)}>"
+
+
+def _new_method(network: Network, address: Address, spec: MethodSpec, types: dict[str, type]) -> Method:
+    shape = signature(spec, types)
+    cls = type(
+        spec.name,
+        (Method,),
+        {"__doc__": docstring(spec), "__signature__": shape, "__module__": "landbridge.remote", "__slots__": ()},
+    )
+    method: Method = cls(network, address, spec, types)
+    vars(method).update(__name__=spec.name, __qualname__=spec.name)
+    return method
+
+
+_open_networks: weakref.WeakSet[Network] = weakref.WeakSet()
+
+
+@atexit.register
+def _close_all() -> None:
+    for network in list(_open_networks):
+        try:
+            network.close()
+        except Exception:  # noqa: S110 - the interpreter is ending; nobody is left to tell
+            pass
+
+

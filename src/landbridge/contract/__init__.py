@@ -1,0 +1,48 @@
+"""What a module promises: from live functions to a spec that travels, and from the spec back to signatures and types.
+
+Backends read and check (`read_module`, `Method`); callers bind, lower and revive by the `ModuleSpec` alone.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from .binding import bind
+from .lowering import lower_arguments
+from .rebuild import rebuild_types, revive
+from .shelltext import parse_text
+from .signature import docstring, signature
+from .spec import MethodSpec, ModuleSpec, ParameterSpec
+
+if TYPE_CHECKING:
+    from .check import Method, arguments_schema
+    from .reading import read_module
+
+__all__ = [
+    "Method",
+    "MethodSpec",
+    "ModuleSpec",
+    "ParameterSpec",
+    "arguments_schema",
+    "bind",
+    "docstring",
+    "lower_arguments",
+    "parse_text",
+    "read_module",
+    "rebuild_types",
+    "revive",
+    "signature",
+]
+
+
+def __getattr__(name: str) -> Any:
+    # The backend's half needs pydantic_core and docstring_parser (80 ms); callers never do.
+    if name == "read_module":
+        from .reading import read_module
+
+        return read_module
+    if name in ("Method", "arguments_schema"):
+        from . import check
+
+        return getattr(check, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,0 +1,123 @@
+"""Which network, and as whom: from a profile, the environment or this computer's own network to an `Access`."""
+
+from __future__ import annotations
+
+import getpass
+import re
+import secrets
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from ..client.access import Access
+from ..client.loop import wait_for
+from ..errors import InvalidName, NotConfigured
+from ..names import OWNER_INSTITUTE, check_institute, check_person
+from ..security import Credentials
+from ..settings import local_dir, private_read, read_profile, running_broker, selected_profile, selected_url
+from .issue import mint, sign
+from .keys import NetworkKeys
+
+__all__ = ["local_access", "owner_person", "resolve"]
+
+_RENEW_BEFORE_S = 24 * 3600
+
+
+def resolve(profile: str | None = None) -> Access:
+    """Return how to enter the network that `profile`, the environment or this computer means.
+
+    Parameters
+    ----------
+    profile : str, optional
+        Name of a stored profile, or ``institute/person`` on the network that runs on this computer.
+
+    Raises
+    ------
+    NotConfigured
+        When nothing says which network, and none runs here; or when what is stored cannot be used.
+    """
+    chosen = profile or selected_profile()
+    url = selected_url()
+    if chosen is None:
+        return local_access(OWNER_INSTITUTE, owner_person(), url=url)
+    if "/" in chosen:
+        institute, _, person = chosen.partition("/")
+        check_institute(institute, reserved=institute == OWNER_INSTITUTE)
+        return local_access(institute, check_person(person), url=url)
+    stored = read_profile(chosen)
+    credentials = Credentials.parse(private_read(stored.creds_file).decode())
+    caller = credentials.caller
+    # Read anew at each connection, so that a renewed file is used without a restart.
+    held = _Stored(stored.creds_file, credentials)
+    return Access((url,) if url else stored.urls, caller.institute, caller.person, held.user_jwt, held.sign)
+
+
+def local_access(
+    institute: str, person: str, modules: Sequence[str] = (), *, url: str | None = None
+) -> Access:
+    """Return how to enter the network that this computer owns, as anybody: its owner issues all its credentials.
+
+    Raises
+    ------
+    NotConfigured
+        When no network runs here.
+    """
+    broker = running_broker()
+    if broker is None and url is None:
+        raise NotConfigured(
+            "No network is configured, and none runs on this computer. Start one in another terminal: landbridge up; "
+            "or name the one you were invited to: LANDBRIDGE_PROFILE=NAME"
+        )
+    urls = (url,) if url is not None or broker is None else (broker.url,)
+    credentials = wait_for(
+        mint(local_dir(), institute, person, modules, now=int(time.time()), random=secrets.token_bytes), 30.0
+    )
+    held = _Issued(credentials, institute, person, modules)
+    return Access(tuple(str(each) for each in urls), institute, person, held.user_jwt, held.sign)
+
+
+def owner_person() -> str:
+    """Return what the owner of this computer's network is called there: the login name, made a valid name."""
+    try:
+        login = getpass.getuser()
+    except (OSError, KeyError):  # no such user in the system's list, as in some containers
+        login = ""
+    name = re.sub(r"[^a-z0-9_-]", "-", login.lower())[:63]
+    try:
+        return check_person(name)
+    except InvalidName:  # empty, or beginning with a digit
+        return "me"
+
+
+class _Issued:
+    """A credential of this computer's own network, issued anew a day before it expires."""
+
+    def __init__(self, credentials: Credentials, institute: str, person: str, modules: Sequence[str]) -> None:
+        self._credentials = credentials
+        self._who = (institute, person, tuple(modules))
+
+    def user_jwt(self) -> str:
+        now = int(time.time())
+        expires = self._credentials.expires
+        if expires is not None and expires - now < _RENEW_BEFORE_S:
+            keys = NetworkKeys.load(local_dir())
+            self._credentials = sign(keys, *self._who, now=now, random=secrets.token_bytes)
+        return self._credentials.jwt
+
+    def sign(self, nonce: bytes) -> bytes:
+        return self._credentials.sign(nonce)
+
+
+class _Stored:
+    """A credential in a file that somebody else renews."""
+
+    def __init__(self, file: Path, credentials: Credentials) -> None:
+        self._file = file
+        self._credentials = credentials
+
+    def user_jwt(self) -> str:
+        self._credentials = Credentials.parse(private_read(self._file).decode())
+        return self._credentials.jwt
+
+    def sign(self, nonce: bytes) -> bytes:
+        return self._credentials.sign(nonce)

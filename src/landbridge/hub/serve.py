@@ -1,0 +1,133 @@
+"""Serving one module: load it, enter the network as its institute, and answer until told to stop."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+from collections.abc import Callable, Sequence
+
+from ..backend.expose import Exposure
+from ..backend.service import Backend
+from ..broker import Closed, Connection, Denied, Disconnected, Event, Reconnected
+from ..client.access import Access
+from ..errors import BrokerUnreachable, PermissionDenied
+from ..names import Address, check_institute, check_module
+from ..security import check_pattern
+from ..settings import selected_profile
+from .access import local_access, resolve
+
+__all__ = ["SERVICE_PERSON", "access_for_serving", "is_own_network", "serve"]
+
+_log = logging.getLogger(__name__)
+
+SERVICE_PERSON = "_M"
+"""Who a backend is when it calls others itself."""
+
+
+def access_for_serving(address: Address, profile: str | None = None) -> Access:
+    """Return how to enter the network in order to serve the module at `address`.
+
+    On this computer's own network the credential is issued now; elsewhere it is the profile's.
+
+    Raises
+    ------
+    PermissionDenied
+        When the profile's credential is of another institute.
+    NotConfigured
+        When there is no network, or the profile cannot be used.
+    """
+    check_institute(address.institute, reserved=address.institute in ("lb", "local"))
+    check_module(address.module)
+    if is_own_network(profile):
+        return local_access(address.institute, SERVICE_PERSON, [address.module])
+    access = resolve(profile)
+    if access.institute != address.institute:
+        raise PermissionDenied(
+            f"The profile {profile or selected_profile()!r} is of {access.institute}, so it cannot serve {address}. "
+            f"Serve it --as {access.institute}/{address.module}, or choose a profile of {address.institute}."
+        )
+    return access
+
+
+async def serve(
+    address: Address,
+    exposed: Exposure,
+    access: Access,
+    *,
+    share: Sequence[str] = (),
+    network_owner: bool,
+    ready: Callable[[Backend], None],
+    stop: asyncio.Event,
+    lost: Callable[[str], None],
+) -> None:
+    """Serve until `stop` is set.
+
+    Parameters
+    ----------
+    address : Address
+        ``institute/module``.
+    exposed : Exposure
+        What the module exposes.
+    access : Access
+        Which network, with a credential that may serve the module.
+    share : sequence of str
+        Patterns every method is shared with.
+    network_owner : bool
+        Whether the owner of the (embedded) network may call everything.
+    ready : callable
+        Called once requests can arrive.
+    stop : asyncio.Event
+        When to end.
+    lost : callable
+        Told in words when the broker goes away or comes back.
+
+    Raises
+    ------
+    PermissionDenied
+        When the broker does not let this credential serve the module.
+    BrokerUnreachable
+        When no broker answers, or the connection has ended for good.
+    """
+    patterns = [check_pattern(pattern) for pattern in share]
+    backend = Backend(
+        address, exposed, instance=secrets.token_hex(16), share=patterns, network_owner=network_owner
+    )
+    ended: list[str] = []
+    denied: list[str] = []
+
+    def on_event(event: Event) -> None:
+        if isinstance(event, Reconnected):
+            backend.reconnected()
+            lost("the broker is back")
+        elif isinstance(event, Disconnected):
+            lost("the broker is away; waiting for it")
+        elif isinstance(event, Closed):
+            ended.append(event.reason)
+            stop.set()
+        elif isinstance(event, Denied):
+            _log.warning("the broker refused to let us %s %s", event.action, event.subject)
+            if event.action == "subscribe":
+                denied.append(event.subject)
+                stop.set()
+
+    connection = await Connection.open(
+        access.urls, user_jwt=access.user_jwt, sign=access.sign, name=f"landbridge {address}", on_event=on_event
+    )
+    try:
+        await backend.serve(connection, lambda: None if denied else ready(backend), stop)
+    finally:
+        await connection.close()
+    if denied:
+        raise PermissionDenied(
+            f"The credential of {access.institute}/{access.person} may not serve {address}. "
+            f"Ask {access.institute} for one that names the module."
+        )
+    if ended:
+        raise BrokerUnreachable(f"{address} is no longer served: {ended[0]}")
+
+
+def is_own_network(profile: str | None = None) -> bool:
+    """Whether what `profile` or the environment chooses is the network that this computer owns."""
+    chosen = profile or selected_profile()
+    return chosen is None or "/" in chosen

@@ -1,0 +1,177 @@
+"""Every message of a call as bytes: a fixed preamble, a small msgpack map, and opaque body bytes.
+
+::
+
+    u8 version | u8 kind | u16 length of meta | u32 sequence number | meta (msgpack map) | body
+
+=========== ==== ========= ========================================================= ===========================
+kind        code sent by   meta                                                      body
+=========== ==== ========= ========================================================= ===========================
+CALL        1    caller    granted, total?, timeout_s?                               arguments, or first part
+PART        2    both                                                                next part of the value
+BEAT        3    both      granted; from the backend also instance                   none
+CANCEL      4    caller                                                              none
+PROGRESS    5    backend   done, total?, label?                                      none
+RESULT      6    backend   total?                                                    value, or first part
+ITEM        7    backend   total?                                                    value, or first part
+END         8    backend   (after the last item)                                     none
+ERROR       9    backend   see `failure`                                             none
+CANCELLED   10   backend   state: stopped, stopping or running                       none
+=========== ==== ========= ========================================================= ===========================
+
+`granted` is how many body bytes (see `stream`) the other side may have sent in all since the call began. `total`
+stands where a value has more bytes than its first message carries; the rest follows as PART. The backend's first
+BEAT accepts the call and names the instance that runs it. Unknown meta fields are ignored.
+
+Messages of one direction of one call are numbered from 0. BEAT, CANCEL and PROGRESS may get lost without harm, so
+they do not count: they carry the number of the next message that does. A number that skips shows a loss.
+"""
+
+from __future__ import annotations
+
+import re
+import struct
+from enum import IntEnum
+from typing import Any, NamedTuple
+
+import msgpack
+
+from ..errors import Malformed, ProtocolMismatch
+
+__all__ = ["LABEL_LIMIT", "MOST_PROGRESS", "UNCOUNTED", "VERSION", "Kind", "Message", "pack", "unpack", "version_text"]
+
+VERSION = 0x10
+"""Major version in the high, minor in the low half of the byte."""
+
+_PREAMBLE = struct.Struct("<BBHI")
+_META_LIMIT = 0xFFFF
+# Lists and maps of meta are short; without this bound nested headers could each reserve as much as meta is long.
+_ENTRIES_LIMIT = 256
+_INSTANCE = re.compile(r"[0-9a-f]{32}")
+
+
+class Kind(IntEnum):
+    """Kinds of message; the numbers are the wire form."""
+
+    CALL = 1
+    PART = 2
+    BEAT = 3
+    CANCEL = 4
+    PROGRESS = 5
+    RESULT = 6
+    ITEM = 7
+    END = 8
+    ERROR = 9
+    CANCELLED = 10
+
+
+UNCOUNTED = frozenset({Kind.BEAT, Kind.CANCEL, Kind.PROGRESS})
+"""Kinds that may get lost without harm."""
+
+LABEL_LIMIT = 200
+"""Longest label of a PROGRESS, in characters."""
+
+MOST_PROGRESS = 1 << 60
+"""Largest number that a PROGRESS may carry."""
+
+_KINDS = {int(kind): kind for kind in Kind}
+_NUMBER = (int, float)
+# Known fields: type and, for integers, the largest value that can be meant.
+_FIELDS: dict[str, tuple[Any, int]] = {
+    "total": (_NUMBER, MOST_PROGRESS),
+    "granted": (int, 1 << 60),
+    "timeout_s": (_NUMBER, 10**9),
+    "instance": (str, 32),
+    "state": (str, 16),
+    "done": (_NUMBER, MOST_PROGRESS),
+    "label": (str, LABEL_LIMIT),
+}
+_NO_META: dict[str, Any] = {}
+
+
+class Message(NamedTuple):
+    """One message, taken apart."""
+
+    kind: Kind
+    sequence: int
+    meta: dict[str, Any]
+    body: memoryview
+
+
+def version_text(version: int) -> str:
+    """Return a version byte as people write it.
+
+    Examples
+    --------
+    >>> version_text(0x10)
+    '1.0'
+    """
+    return f"{version >> 4}.{version & 0xF}"
+
+
+def pack(kind: Kind, sequence: int, meta: dict[str, Any] | None = None) -> bytes:
+    """Return the head of a message; body bytes follow it unchanged."""
+    if not meta:
+        return _PREAMBLE.pack(VERSION, kind, 0, sequence & 0xFFFFFFFF)
+    packed: bytes = msgpack.packb(meta)
+    if len(packed) > _META_LIMIT:
+        raise ValueError(f"meta of {len(packed)} bytes does not fit a message")
+    return _PREAMBLE.pack(VERSION, kind, len(packed), sequence & 0xFFFFFFFF) + packed
+
+
+def unpack(payload: bytes) -> Message:
+    """Return a message taken apart and checked.
+
+    Raises
+    ------
+    ProtocolMismatch
+        When the sender's version is further than one minor step from ours.
+    Malformed
+        When the bytes break the rules above.
+    """
+    if len(payload) < 8:
+        raise Malformed(f"a message of {len(payload)} bytes is shorter than its preamble")
+    version, code, meta_length, sequence = _PREAMBLE.unpack_from(payload)
+    if version != VERSION and (version >> 4 != VERSION >> 4 or abs((version & 0xF) - (VERSION & 0xF)) > 1):
+        raise ProtocolMismatch(version_text(VERSION), version_text(version))
+    kind = _KINDS.get(code)
+    if kind is None:
+        raise Malformed(f"message kind {code} is unknown")
+    if not meta_length:
+        return Message(kind, sequence, _NO_META, memoryview(payload)[8:])
+    end = 8 + meta_length
+    if end > len(payload):
+        raise Malformed(f"meta of {meta_length} bytes is longer than its message")
+    return Message(kind, sequence, _read_meta(payload[8:end]), memoryview(payload)[end:])
+
+
+def _read_meta(packed: bytes) -> dict[str, Any]:
+    # msgpack's errors are many, and RecursionError is none of ours.
+    try:
+        meta = msgpack.unpackb(
+            packed,
+            strict_map_key=True,
+            ext_hook=_no_extension,
+            max_array_len=_ENTRIES_LIMIT,
+            max_map_len=_ENTRIES_LIMIT,
+        )
+    except (ValueError, TypeError, RecursionError, msgpack.UnpackException) as error:
+        raise Malformed(f"meta is not msgpack ({type(error).__name__})") from None
+    if not isinstance(meta, dict):
+        raise Malformed("meta is not a map")
+    for name, value in meta.items():
+        rule = _FIELDS.get(name)
+        if rule is None:
+            continue
+        kind, limit = rule
+        size = len(value) if isinstance(value, str) else value
+        if not isinstance(value, kind) or isinstance(value, bool) or not 0 <= size <= limit:
+            raise Malformed(f"field {name} of meta has a value that cannot be meant")
+    # It becomes a token of the subjects that the caller publishes to.
+    if "instance" in meta and not _INSTANCE.fullmatch(meta["instance"]):
+        raise Malformed("field instance of meta is not 32 hexadecimal digits")
+    return meta
+
+
+def _no_extension(code: int, data: bytes) -> Any:
+    raise ValueError("extension types are not used in meta")

@@ -1,0 +1,202 @@
+"""Addresses ↔ broker subjects. What a subject says about its sender is true: the broker lets nobody publish another's.
+
+::
+
+    lb.call.<i>.<p>.<I>.<M>.<method>                    a request; i, p = institute and person of the caller
+    lb.ctl.<i>.<p>.<I>.<M>.<instance>.call.<id>.<op>    to the one backend that runs the call
+    _INBOX.<i>.<p>.<conn>.<id>.<n>                      everything the caller gets back
+    lb.cat.<I>.<M>                                      presence of a module
+
+A backend reads the *delivered* subject with `parse_call` or `parse_control` and holds the reply against it with
+`check_reply`: a reply anywhere but in the caller's own inbox would make the backend a tool for writing into the
+inboxes of others.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import NamedTuple
+
+from ..errors import InvalidName, Malformed
+from ..names import check_institute, check_member, check_module, check_person
+
+__all__ = [
+    "CATALOGUE_SUBSCRIPTION",
+    "DESCRIBE",
+    "CallSubject",
+    "ControlSubject",
+    "call_subject",
+    "call_subscription",
+    "catalogue_subject",
+    "check_reply",
+    "control_subject",
+    "control_subscription",
+    "inbox_subject",
+    "inbox_subscription",
+    "parse_call",
+    "parse_catalogue",
+    "parse_control",
+    "parse_inbox",
+]
+
+DESCRIBE = "_describe"
+"""The method every module has: what the caller may see of it."""
+
+CATALOGUE_SUBSCRIPTION = "lb.cat.*.*"
+"""What announces itself, everywhere in the network."""
+
+_WHO = r"([a-z_][A-Za-z0-9_-]{0,62})"
+_REPLY = re.compile(rf"_INBOX\.{_WHO}\.{_WHO}\.([0-9a-f]{{32}})\.([0-9a-f]{{32}})\.[0-9]{{1,6}}")
+_ID = re.compile(r"[0-9a-f]{32}")
+_OPERATION = re.compile(r"[a-z]{1,16}")
+
+
+class CallSubject(NamedTuple):
+    """Who calls what."""
+
+    institute: str
+    person: str
+    owner: str
+    module: str
+    method: str
+
+
+class ControlSubject(NamedTuple):
+    """Who tells which running call what."""
+
+    institute: str
+    person: str
+    owner: str
+    module: str
+    instance: str
+    call_id: str
+    operation: str
+
+
+def call_subject(institute: str, person: str, owner: str, module: str, method: str) -> str:
+    """Return the subject of a request.
+
+    Examples
+    --------
+    >>> call_subject("awi", "bob", "geomar", "ocean", "climatology")
+    'lb.call.awi.bob.geomar.ocean.climatology'
+    """
+    return f"lb.call.{institute}.{person}.{owner}.{module}.{method}"
+
+
+def call_subscription(owner: str, module: str) -> str:
+    """Return what a backend subscribes to for requests."""
+    return f"lb.call.*.*.{owner}.{module}.*"
+
+
+def control_subject(
+    institute: str, person: str, owner: str, module: str, instance: str, call_id: str, operation: str
+) -> str:
+    """Return the subject that reaches the backend running a call."""
+    return f"lb.ctl.{institute}.{person}.{owner}.{module}.{instance}.call.{call_id}.{operation}"
+
+
+def control_subscription(owner: str, module: str, instance: str) -> str:
+    """Return what one backend subscribes to for its running calls."""
+    return f"lb.ctl.*.*.{owner}.{module}.{instance}.call.*.*"
+
+
+def inbox_subject(institute: str, person: str, connection: str, call_id: str, attempt: int) -> str:
+    """Return where the answers to one call go."""
+    return f"_INBOX.{institute}.{person}.{connection}.{call_id}.{attempt}"
+
+
+def inbox_subscription(institute: str, person: str, connection: str) -> str:
+    """Return what a calling connection subscribes to."""
+    return f"_INBOX.{institute}.{person}.{connection}.*.*"
+
+
+def catalogue_subject(owner: str, module: str) -> str:
+    """Return where a module announces itself."""
+    return f"lb.cat.{owner}.{module}"
+
+
+def parse_call(subject: str) -> CallSubject:
+    """Return who calls what, every token checked.
+
+    Raises
+    ------
+    Malformed
+        When the subject has another shape or a token may not be a name.
+    """
+    tokens = subject.split(".", 8)
+    if len(tokens) != 7 or tokens[0] != "lb" or tokens[1] != "call":
+        raise Malformed("not the subject of a request")
+    try:
+        check_institute(tokens[2], reserved=True)
+        check_person(tokens[3])
+        check_institute(tokens[4], reserved=True)
+        check_module(tokens[5])
+        if tokens[6] != DESCRIBE:
+            check_member(tokens[6])
+    except InvalidName as error:
+        raise Malformed(f"the subject holds {error.name}, which may not name {error.what}") from None
+    return CallSubject(*tokens[2:])
+
+
+def parse_control(subject: str) -> ControlSubject:
+    """Return who tells which running call what, every token checked; raises `Malformed` as `parse_call` does."""
+    tokens = subject.split(".", 11)
+    if len(tokens) != 10 or tokens[0] != "lb" or tokens[1] != "ctl" or tokens[7] != "call":
+        raise Malformed("not the subject of a control message")
+    try:
+        check_institute(tokens[2], reserved=True)
+        check_person(tokens[3])
+        check_institute(tokens[4], reserved=True)
+        check_module(tokens[5])
+    except InvalidName as error:
+        raise Malformed(f"the subject holds {error.name}, which may not name {error.what}") from None
+    if not _ID.fullmatch(tokens[6]) or not _ID.fullmatch(tokens[8]):
+        raise Malformed("the subject holds an id that is not 32 hexadecimal digits")
+    if not _OPERATION.fullmatch(tokens[9]):
+        raise Malformed("the subject holds an operation that is not a word of lower-case letters")
+    return ControlSubject(tokens[2], tokens[3], tokens[4], tokens[5], tokens[6], tokens[8], tokens[9])
+
+
+def parse_catalogue(subject: str) -> tuple[str, str]:
+    """Return owner and name of the module that announces itself; raises `Malformed` as `parse_call` does."""
+    tokens = subject.split(".", 5)
+    if len(tokens) != 4 or tokens[0] != "lb" or tokens[1] != "cat":
+        raise Malformed("not the subject of a catalogue entry")
+    try:
+        return check_institute(tokens[2], reserved=True), check_module(tokens[3])
+    except InvalidName as error:
+        raise Malformed(f"the subject holds {error.name}, which may not name {error.what}") from None
+
+
+def check_reply(reply: str, institute: str, person: str, call_id: str | None = None) -> str:
+    """Return the call's id if `reply` lies in the inbox of exactly this caller.
+
+    Parameters
+    ----------
+    reply : str
+        The reply subject as delivered.
+    institute, person : str
+        The caller, as read from the delivered subject.
+    call_id : str, optional
+        The id it must carry (for control messages).
+
+    Raises
+    ------
+    Malformed
+        When it lies anywhere else. The message must then be dropped without an answer.
+    """
+    match = _REPLY.fullmatch(reply)
+    if match is None or match[1] != institute or match[2] != person:
+        raise Malformed("the reply subject is not in the caller's own inbox")
+    if call_id is not None and match[4] != call_id:
+        raise Malformed("the reply subject belongs to another call")
+    return match[4]
+
+
+def parse_inbox(subject: str) -> str:
+    """Return the id of the call that an answer belongs to; raises `Malformed` as `parse_call` does."""
+    match = _REPLY.fullmatch(subject)
+    if match is None:
+        raise Malformed("not the subject of an answer")
+    return match[4]

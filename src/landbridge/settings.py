@@ -1,0 +1,358 @@
+"""What Landbridge reads from the environment and keeps in the user's folders: profiles, keys, the local network.
+
+::
+
+    $XDG_CONFIG_HOME/landbridge/profiles/NAME.toml     url = "nats://…" or urls = ["…", "…"]
+                                         NAME.creds    credentials in the usual NATS format
+    $XDG_STATE_HOME/landbridge/local/up.lock           held as long as `landbridge up` lives
+                                     broker.json       where its broker listens
+
+The environment is read at each call, never at import. What holds keys is readable by its owner only: written so, and
+refused when it is found otherwise.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import stat
+import sys
+import tempfile
+import time
+import tomllib
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from .errors import InvalidName, NotConfigured, printable
+from .names import nearest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+__all__ = [
+    "Profile",
+    "RunningBroker",
+    "config_dir",
+    "hold_up_lock",
+    "local_dir",
+    "private_read",
+    "private_write",
+    "read_profile",
+    "record_broker",
+    "running_broker",
+    "selected_profile",
+    "selected_url",
+    "state_dir",
+    "try_lock",
+]
+
+_PROFILE_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
+_URL_SCHEMES = frozenset({"nats", "tls", "ws", "wss"})
+_MAX_FILE_BYTES = 256 * 1024
+
+
+@dataclass(frozen=True)
+class Profile:
+    """How to reach one network: where its brokers are and the file that says who we are."""
+
+    name: str
+    urls: tuple[str, ...]
+    creds_file: Path
+
+
+@dataclass(frozen=True)
+class RunningBroker:
+    """Where the broker of this computer's own network listens; `started` is ISO 8601 in UTC."""
+
+    url: str
+    websocket_url: str
+    pid: int
+    server_id: str
+    started: str
+    network: str
+
+
+def config_dir() -> Path:
+    """Return the folder of profiles, made for its owner only if it did not exist."""
+    return _own_dir(_base_dir("XDG_CONFIG_HOME", ".config") / "landbridge")
+
+
+def state_dir() -> Path:
+    """Return the folder of what Landbridge itself keeps, made for its owner only if it did not exist."""
+    return _own_dir(_base_dir("XDG_STATE_HOME", ".local/state") / "landbridge")
+
+
+def local_dir() -> Path:
+    """Return the folder of the network that `landbridge up` runs on this computer."""
+    return _own_dir(state_dir() / "local")
+
+
+def selected_profile() -> str | None:
+    """Return the profile that ``LANDBRIDGE_PROFILE`` names, or None."""
+    return os.environ.get("LANDBRIDGE_PROFILE") or None
+
+
+def selected_url() -> str | None:
+    """Return the broker address in ``LANDBRIDGE_URL``, or None."""
+    return os.environ.get("LANDBRIDGE_URL") or None
+
+
+def private_write(path: Path, content: str | bytes) -> None:
+    """Put `content` into `path` whole or not at all, readable by its owner only.
+
+    Folders that are missing are made, for the owner only. When this returns, the content survives a power cut.
+    """
+    _make_private(path.parent)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")  # made with mode 0600
+    try:
+        with open(handle, "wb") as file:
+            file.write(content.encode() if isinstance(content, str) else content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except BaseException:
+        with suppress(FileNotFoundError):
+            os.unlink(temporary)
+        raise
+    if sys.platform != "win32":  # the new name itself is only safe once its folder is on the disk
+        folder = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+
+
+def private_read(path: Path) -> bytes:
+    """Return the content of a file that holds keys.
+
+    Raises
+    ------
+    NotConfigured
+        When the file is missing, no ordinary file, too long for one, or open to other users.
+    """
+    try:
+        # Not blocking: a pipe put in the place of the file must not stop us. Checked on the open file, so that
+        # nobody can exchange it between the check and the reading.
+        handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+    except OSError as error:
+        raise NotConfigured(
+            f"Cannot read {path}: {error.strerror}. It should hold credentials; "
+            "ask whoever runs the network for an invitation, then: landbridge join"
+        ) from error
+    with open(handle, "rb") as file:
+        found = os.fstat(handle)
+        if not stat.S_ISREG(found.st_mode):
+            raise NotConfigured(f"{path} is not an ordinary file, so no keys are read from it. Replace it by one.")
+        mode = stat.S_IMODE(found.st_mode)
+        if sys.platform != "win32" and mode & 0o077:
+            raise NotConfigured(
+                f"{path} holds keys and is open to other users of this computer (mode {mode:04o}). "
+                f"Close it: chmod 600 {path}, and renew the keys if somebody may have read them."
+            )
+        content = file.read(_MAX_FILE_BYTES + 1)
+    if len(content) > _MAX_FILE_BYTES:
+        raise NotConfigured(f"{path} is longer than {_MAX_FILE_BYTES:,} bytes, so it holds something else than keys.")
+    return content
+
+
+def read_profile(name: str) -> Profile:
+    """Return the profile called `name`.
+
+    Raises
+    ------
+    InvalidName
+        When `name` cannot be the name of a profile.
+    NotConfigured
+        When there is no such profile, or it is not complete; the text names the file.
+    """
+    if not _PROFILE_NAME.fullmatch(name):
+        raise InvalidName(name, "profile", "it must be 1 to 63 of a-z, 0-9, _ and -, beginning with a letter or digit")
+    folder = config_dir() / "profiles"
+    file = folder / f"{name}.toml"
+    try:
+        with open(file, "rb") as stream:
+            content = stream.read(_MAX_FILE_BYTES)
+        table = tomllib.loads(content.decode())
+    except FileNotFoundError:
+        raise _no_such_profile(name, file) from None
+    except OSError as error:
+        raise NotConfigured(f"Cannot read the profile {file}: {error.strerror}.") from error
+    except ValueError as error:
+        raise NotConfigured(f"The profile {file} is not valid TOML: {printable(error, 200)}. Correct it.") from error
+    creds_file = folder / f"{name}.creds"
+    private_read(creds_file)  # says now, not at the first call, what is wrong with it
+    return Profile(name, _urls(table, file), creds_file)
+
+
+def record_broker(broker: RunningBroker) -> None:
+    """Write down where the broker of this computer's own network listens, for `running_broker` to read."""
+    private_write(local_dir() / "broker.json", json.dumps(asdict(broker), indent=1) + "\n")
+
+
+def running_broker() -> RunningBroker | None:
+    """Return where the broker of this computer's own network listens, or None when none is running.
+
+    Raises
+    ------
+    NotConfigured
+        When it runs, but its record cannot be understood.
+    """
+    folder = local_dir()
+    try:
+        content = private_read(folder / "broker.json")
+    except NotConfigured as error:
+        if isinstance(error.__cause__, FileNotFoundError):
+            return None
+        raise
+    with _locked(folder / "up.lock") as nobody_holds_it:
+        if nobody_holds_it:  # what died without tidying up has left the record behind
+            return None
+    try:
+        fields = json.loads(content)
+        broker = RunningBroker(**fields)
+        if not all(isinstance(getattr(broker, key), int if key == "pid" else str) for key in fields):
+            raise TypeError("a field has the wrong type")
+    except (ValueError, TypeError, RecursionError) as error:
+        raise NotConfigured(
+            f"Cannot understand {folder / 'broker.json'}: {printable(error, 200)}. "
+            "It may stem from another version of Landbridge: end landbridge up and start it again."
+        ) from error
+    return broker
+
+
+@contextmanager
+def hold_up_lock() -> Iterator[None]:
+    """Make this process the one that runs this computer's own network, for as long as the context is open.
+
+    The lock belongs to the open file, so it also goes when the process is killed.
+
+    Raises
+    ------
+    NotConfigured
+        When another process does; the text says which.
+    """
+    folder = local_dir()
+    deadline = time.monotonic() + 0.5
+    while True:
+        with _locked(folder / "up.lock") as ours:
+            if ours:
+                record = folder / "broker.json"
+                record.unlink(missing_ok=True)
+                try:
+                    yield
+                finally:
+                    record.unlink(missing_ok=True)
+                return
+        # `running_broker` takes the lock for an instant to see whether anybody holds it: that is no reason to give up.
+        if time.monotonic() > deadline:
+            raise _already_running()
+        time.sleep(0.02)
+
+
+def _already_running() -> NotConfigured:
+    broker = running_broker()
+    which = f" at {broker.url} (process {broker.pid})" if broker else ""
+    return NotConfigured(
+        f"A network is already running on this computer{which}: there can be one for each user. "
+        "Use it as it is, or end it first (Ctrl-C in its terminal)."
+    )
+
+
+def _no_such_profile(name: str, file: Path) -> NotConfigured:
+    known = sorted(path.stem for path in file.parent.glob("*.toml"))
+    likely = nearest(name, known)
+    hint = f" Did you mean {likely!r}?" if likely else ""
+    there = f"Profiles here: {', '.join(known)}." if known else "There are no profiles yet: landbridge join"
+    return NotConfigured(f"There is no profile {name!r}: {file} does not exist.{hint} {there}")
+
+
+def _urls(table: dict[str, object], file: Path) -> tuple[str, ...]:
+    unknown = sorted(set(table) - {"url", "urls"})
+    if unknown:
+        raise NotConfigured(f"The profile {file} has an unknown key {unknown[0]!r}; it may have: url, urls.")
+    given = table.get("urls", []) if "url" not in table else [table["url"]]
+    if ("url" in table) == ("urls" in table) or not isinstance(given, list) or not given:
+        raise NotConfigured(f'The profile {file} must say where the broker is, in one line: url = "nats://HOST:4222"')
+    return tuple(_checked_url(url, file) for url in given)
+
+
+def _checked_url(url: object, file: Path) -> str:
+    shown = printable(repr(url), 200)
+    if not isinstance(url, str):
+        raise NotConfigured(f'The profile {file} has {shown} for an address; it must be text: "nats://HOST:4222"')
+    try:
+        parts = urlsplit(url)
+        well_formed = parts.scheme in _URL_SCHEMES and bool(parts.hostname) and (parts.port or 1) > 0
+    except ValueError:
+        well_formed = False
+    if not well_formed:
+        raise NotConfigured(
+            f"The profile {file} has {shown} for an address; it must look like nats://HOST:PORT (or tls, ws, wss)."
+        )
+    if "@" in parts.netloc:  # and do not show it: it is a password
+        raise NotConfigured(
+            f"The profile {file} has a name or password in an address. Remove it: the .creds file counts."
+        )
+    return url
+
+
+def _base_dir(variable: str, below_home: str) -> Path:
+    path = Path(os.environ.get(variable, ""))
+    # The XDG rules say that a relative path is to be ignored.
+    return path if path.is_absolute() else Path.home() / below_home
+
+
+def _own_dir(path: Path) -> Path:
+    try:
+        _make_private(path)
+        if sys.platform != "win32" and path.stat().st_mode & 0o077:
+            path.chmod(0o700)
+    except OSError as error:
+        raise NotConfigured(
+            f"Cannot use the folder {path}: {error.strerror}. It must belong to you alone; "
+            "XDG_CONFIG_HOME and XDG_STATE_HOME choose other places."
+        ) from error
+    return path
+
+
+def _make_private(folder: Path) -> None:
+    # Path.mkdir gives its mode to the last folder only, not to the parents it makes on the way.
+    missing = [folder, *folder.parents]
+    for path in reversed([path for path in missing if not path.exists()]):
+        path.mkdir(mode=0o700, exist_ok=True)
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[bool]:
+    """Hold the lock file `path` while open; gives False, at once, when somebody else holds it."""
+    handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        yield try_lock(handle)
+    finally:
+        os.close(handle)
+
+
+if sys.platform == "win32":
+    import msvcrt
+
+    def try_lock(handle: int) -> bool:
+        """Take the lock of an open file if nobody else holds it; False, at once, if somebody does."""
+        try:
+            msvcrt.locking(handle, msvcrt.LK_NBLCK, 1)
+        except OSError:
+            return False
+        return True
+else:
+    import fcntl
+
+    def try_lock(handle: int) -> bool:
+        """Take the lock of an open file if nobody else holds it; False, at once, if somebody does."""
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        return True

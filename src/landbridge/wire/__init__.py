@@ -1,0 +1,16 @@
+"""Values on the wire: Python, NumPy and xarray objects ↔ one frame of header and raw buffers.
+
+The format is described in ``spec/wire.md``. Both directions are exact: what arrives equals what was sent, type by
+type; what could not is refused before sending with its place in the structure.
+
+Examples
+--------
+>>> parts = encode({"first": 2006, "region": (-5.0, 5.0)})
+>>> decode(b"".join(parts))
+{'first': 2006, 'region': (-5.0, 5.0)}
+"""
+
+from .codec import decode, encode
+from .frame import DEFAULT, Limits, size_bytes
+
+__all__ = ["DEFAULT", "Limits", "decode", "encode", "size_bytes"]

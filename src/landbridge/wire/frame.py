@@ -1,0 +1,192 @@
+"""The outer shape of a value on the wire: preamble, header, raw buffers.
+
+::
+
+    magic "LB" | major u8 | minor u8 | u32 header_len | u32 n_buffers | n x u64 length
+    | header | zeros to 64 | buffer 0 | zeros to 64 | buffer 1 ...
+
+All numbers are little-endian. Every buffer begins at a multiple of 64 bytes from the start of the frame, so that a
+receiver who puts the frame into aligned memory can use the arrays where they lie. Nothing follows the last buffer.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from ..errors import Malformed, ProtocolMismatch, TooLarge
+
+__all__ = ["DEFAULT", "INLINE_BYTES", "Limits", "Part", "Sink", "Source", "frame_parts", "size_bytes", "split_frame"]
+
+Part: TypeAlias = bytes | memoryview
+
+MAJOR, MINOR = 1, 0
+INLINE_BYTES = 512
+"""Binary data below this size stands in the header; a buffer of its own would cost more than it saves."""
+
+_ALIGN = 64
+_PREAMBLE = struct.Struct("<2sBBII")
+_MAGIC = b"LB"
+_ZEROS = bytes(_ALIGN)
+_START = _MAGIC + bytes((MAJOR, MINOR))
+_COUNTS = struct.Struct("<II")
+_NO_BUFFERS = bytes(4)
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What a receiver accepts; every limit is checked before memory is taken for what it guards.
+
+    Attributes
+    ----------
+    frame_bytes : int
+        Size of the whole frame.
+    header_bytes : int
+        Size of the header: everything but the raw buffers.
+    depth : int
+        Nesting of lists, dicts and tagged values.
+    buffers : int
+        Number of raw buffers.
+    items : int
+        Number of entries in all lists and dicts together (a dict entry counts twice: key and value).
+    """
+
+    frame_bytes: int = 16 * 2**20 + 64 * 2**10
+    header_bytes: int = 2**20
+    depth: int = 64
+    buffers: int = 4096
+    items: int = 2**20
+
+
+DEFAULT = Limits()
+
+
+def size_bytes(parts: Iterable[Part]) -> int:
+    """Return the number of bytes of a frame given as parts.
+
+    Examples
+    --------
+    >>> size_bytes([b"abc", memoryview(b"de")])
+    5
+    """
+    return sum(map(len, parts))
+
+
+def frame_parts(header: bytes, buffers: list[Part]) -> list[Part]:
+    """Return the parts of one frame; they are not joined, because joining would copy every array."""
+    if not buffers:
+        return [b"%b%b%b%b" % (_START, len(header).to_bytes(4, "little"), _NO_BUFFERS, header)]
+    lengths = struct.pack(f"<{len(buffers)}Q", *map(len, buffers))
+    first = b"".join((_START, _COUNTS.pack(len(header), len(buffers)), lengths, header))
+    parts: list[Part] = [first + _ZEROS[: -len(first) % _ALIGN]]
+    for buffer in buffers[:-1]:
+        parts.append(buffer)
+        if padding := -len(buffer) % _ALIGN:
+            parts.append(_ZEROS[:padding])
+    parts.append(buffers[-1])
+    return parts
+
+
+class Sink:
+    """The raw buffers of one frame that is being written."""
+
+    __slots__ = ("buffers",)
+
+    def __init__(self) -> None:
+        self.buffers: list[Part] = []
+
+    def put(self, data: Part) -> bytes | int:
+        """Return what a payload holds for binary data: the bytes, if they are few, or the index of a new buffer."""
+        if len(data) < INLINE_BYTES:
+            return bytes(data)
+        self.buffers.append(data)
+        return len(self.buffers) - 1
+
+
+class Source:
+    """The raw buffers of one received frame, each to be taken exactly once.
+
+    Taking a buffer twice would let a short frame become any number of large arrays (a read-only frame is copied
+    array by array), and a buffer nobody takes is data that no rule has looked at; both are refused.
+    """
+
+    __slots__ = ("_left", "_spans", "_view")
+
+    def __init__(self, view: memoryview, spans: list[tuple[int, int]]) -> None:
+        self._view, self._spans, self._left = view, spans, set(range(len(spans)))
+
+    def take(self, reference: object) -> bytes | memoryview:
+        """Return the binary data that a payload refers to: bytes as they are, or a buffer by its index."""
+        if type(reference) is bytes:
+            return reference
+        if type(reference) is not int or reference not in self._left:
+            raise Malformed(f"{reference!r:.40} is not the index of a buffer that is still to be used")
+        self._left.remove(reference)
+        start, stop = self._spans[reference]
+        return self._view[start:stop]
+
+    def check_all_taken(self) -> None:
+        """Refuse a frame with buffers that belong to no value."""
+        if self._left:
+            raise Malformed(f"{len(self._left)} of {len(self._spans)} buffers belong to no value")
+
+
+_EMPTY = memoryview(b"")
+
+
+def split_frame(frame: bytes | bytearray | memoryview, limits: Limits) -> tuple[bytes, Source | None]:
+    """Return the header of a frame and its buffers (None if it has none), after checking its outer shape.
+
+    Raises
+    ------
+    Malformed
+        When lengths, padding or magic are wrong.
+    ProtocolMismatch
+        When the frame is of another version.
+    TooLarge
+        When the frame or its header is beyond `limits`.
+    """
+    size = len(frame) if type(frame) is not memoryview else frame.nbytes
+    if size > limits.frame_bytes:
+        raise TooLarge("A received frame", size, limits.frame_bytes, _ADVICE)
+    if size < _PREAMBLE.size:
+        raise Malformed(f"a frame of {size} bytes is shorter than its preamble")
+    if type(frame) is memoryview and not (frame.format == "B" and frame.ndim == 1 and frame.c_contiguous):
+        raise Malformed("the frame is not one run of bytes")
+    magic, major, minor, header_len, n_buffers = _PREAMBLE.unpack_from(frame)
+    if magic != _MAGIC:
+        raise Malformed(f"it begins with {bytes(magic)!r}, not {_MAGIC!r}")
+    if major != MAJOR or minor > MINOR + 1:
+        raise ProtocolMismatch(f"{MAJOR}.{MINOR}", f"{major}.{minor}")
+    if header_len > limits.header_bytes:
+        raise TooLarge("The header of a received frame", header_len, limits.header_bytes, _ADVICE)
+    if not n_buffers:
+        if 12 + header_len != size:
+            raise Malformed(f"a frame of {size} bytes names a header of {header_len} bytes and no buffers")
+        return bytes(frame[12:]), None
+    if n_buffers > limits.buffers:
+        raise Malformed(f"{n_buffers} buffers, the limit is {limits.buffers}")
+    start = 12 + 8 * n_buffers
+    if start + header_len > size:
+        raise Malformed(f"the header ends at byte {start + header_len} of a frame of {size}")
+    return _spans(frame if type(frame) is memoryview else memoryview(frame), n_buffers, start, header_len)
+
+
+def _spans(view: memoryview, n_buffers: int, start: int, header_len: int) -> tuple[bytes, Source]:
+    end = start + header_len
+    spans = []
+    for length in struct.unpack_from(f"<{n_buffers}Q", view, 12):
+        begin = end + -end % _ALIGN
+        if begin + length > len(view):  # Python integers: no sum can wrap round
+            raise Malformed(f"a buffer ends at byte {begin + length} of a frame of {len(view)}")
+        if view[end:begin] != _ZEROS[: begin - end]:
+            raise Malformed("the padding between two buffers is not zero")
+        spans.append((begin, end := begin + length))
+    if end != len(view):
+        raise Malformed(f"{len(view) - end} bytes follow the last buffer")
+    return bytes(view[start : start + header_len]), Source(view, spans)
+
+
+_ADVICE = "Let the sender reduce or slice the data, or raise the limit of this side"

@@ -1,0 +1,68 @@
+"""Why a value of an unknown type cannot travel, and what its owner can do."""
+
+from __future__ import annotations
+
+import dataclasses
+import enum
+
+from ..errors import printable
+from .tags import Refused
+
+__all__ = ["refusal"]
+
+_BUILTINS = (bool, int, float, complex, str, bytes, bytearray, list, tuple, set, frozenset, dict)
+
+
+def refusal(value: object) -> Refused:
+    """Return the refusal of a value whose exact type has no tag."""
+    kind = type(value)
+    name = printable(f"{kind.__module__}.{kind.__qualname__}", 100).removeprefix("builtins.")
+    package = kind.__module__.partition(".")[0]
+    if isinstance(value, enum.Enum):
+        return Refused(
+            value,
+            f"it is a member of the enumeration {name}",
+            "Name the enumeration in the signature of the method, or send its .value",
+        )
+    if dataclasses.is_dataclass(kind):
+        return Refused(
+            value,
+            f"it is an instance of the dataclass {name}",
+            "Name the dataclass in the signature of the method, or send dataclasses.asdict(...)",
+        )
+    if isinstance(value, tuple) and hasattr(kind, "_fields"):
+        return Refused(value, f"it is a named tuple, {name}", "Send ._asdict() or tuple(...)")
+    if package == "pandas":
+        return Refused(value, f"it is a {name}", _pandas_advice(kind.__name__))
+    if package == "numpy":
+        return Refused(value, f"it is a {name}", _numpy_advice(kind.__name__))
+    if package == "xarray":
+        return Refused(value, f"it is a {name}", "Send a DataArray or a Dataset")
+    if package in ("dask", "cupy", "torch", "jax", "jaxlib", "sparse"):
+        return Refused(value, f"it is a {name}", "Convert it to a NumPy array")
+    if callable(value):
+        return Refused(value, f"it is code ({name}), and only data travel", "Send what it returns")
+    if kind is memoryview:
+        return Refused(value, "it is a memoryview", "Send bytes(...) or a NumPy array")
+    for builtin in _BUILTINS:
+        if isinstance(value, builtin):
+            return Refused(
+                value,
+                f"it is a {name}, a subclass of {builtin.__name__} that would arrive as another type",
+                f"Send {builtin.__name__}(...)",
+            )
+    if isinstance(value, BaseException):
+        return Refused(value, f"it is an exception ({name})", "Raise it, or send str(...)")
+    return Refused(value, f"no rule is known for objects of type {name}")
+
+
+def _pandas_advice(name: str) -> str:
+    if name in ("Timestamp", "Timedelta", "NaTType"):
+        return "Send .to_datetime64() or .to_timedelta64(), or numpy.datetime64('NaT')"
+    return "Convert it to an xarray.Dataset or a dict of arrays"
+
+
+def _numpy_advice(name: str) -> str:
+    if "longdouble" in name:
+        return "Its format differs among computers; convert it to float64 or complex128"
+    return "Send .view(numpy.ndarray) or numpy.asarray(...)"

@@ -1,0 +1,250 @@
+"""The user's folders: where things are, who may read them, and who runs the local network."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from landbridge import settings
+from landbridge.errors import InvalidName, NotConfigured
+
+BROKER = settings.RunningBroker(
+    url="nats://127.0.0.1:4222",
+    websocket_url="ws://127.0.0.1:8080",
+    pid=4711,
+    server_id="NABC",
+    started="2026-11-25T15:00:00Z",
+    network="local",
+)
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "etc" / "deep"))
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "var"))
+    monkeypatch.delenv("LANDBRIDGE_URL", raising=False)
+    monkeypatch.delenv("LANDBRIDGE_PROFILE", raising=False)
+    return tmp_path
+
+
+def mode(path: Path) -> int:
+    return path.stat().st_mode & 0o777
+
+
+def write_profile(name: str = "hub", text: str = 'url = "nats://hub.example.org:4222"\n') -> Path:
+    folder = settings.config_dir() / "profiles"
+    settings.private_write(folder / f"{name}.toml", text)
+    settings.private_write(folder / f"{name}.creds", "secret")
+    return folder
+
+
+def test_folders_follow_the_environment_and_belong_to_the_owner_alone(home):
+    assert settings.config_dir() == home / "etc" / "deep" / "landbridge"
+    assert settings.local_dir() == home / "var" / "landbridge" / "local"
+    assert mode(home / "etc" / "deep") == mode(settings.config_dir()) == mode(settings.local_dir()) == 0o700
+
+
+def test_a_folder_that_was_open_is_closed(home):
+    folder = home / "var" / "landbridge"
+    folder.mkdir(parents=True, mode=0o755)
+    folder.chmod(0o775)
+    assert mode(settings.state_dir()) == 0o700
+
+
+def test_a_relative_folder_in_the_environment_is_ignored(home, monkeypatch):
+    monkeypatch.setenv("XDG_CONFIG_HOME", "relative")
+    assert settings.config_dir() == home / ".config" / "landbridge"
+
+
+def test_a_file_in_the_place_of_the_folder_is_named(home):
+    (home / "var").write_text("")
+    with pytest.raises(NotConfigured, match="var"):
+        settings.state_dir()
+
+
+def test_selection_is_read_at_each_call(monkeypatch):
+    assert settings.selected_profile() is None
+    assert settings.selected_url() is None
+    monkeypatch.setenv("LANDBRIDGE_PROFILE", "hub")
+    monkeypatch.setenv("LANDBRIDGE_URL", "nats://h:1")
+    assert settings.selected_profile() == "hub"
+    assert settings.selected_url() == "nats://h:1"
+
+
+def test_private_write_replaces_whole_files_only_their_owner_can_read(home):
+    path = home / "a" / "b" / "key"
+    settings.private_write(path, "one")
+    path.chmod(0o644)
+    settings.private_write(path, b"two")
+    assert path.read_bytes() == b"two"
+    assert mode(path) == 0o600
+    assert mode(path.parent) == mode(path.parent.parent) == 0o700
+    assert os.listdir(path.parent) == ["key"]
+
+
+def test_a_write_that_fails_leaves_the_old_content_and_nothing_else(home):
+    path = home / "a" / "key"
+    settings.private_write(path, "one")
+    with pytest.raises(UnicodeEncodeError):
+        settings.private_write(path, "\ud800")
+    assert path.read_text() == "one"
+    assert os.listdir(path.parent) == ["key"]
+
+
+@pytest.mark.parametrize("bits", [0o640, 0o604, 0o620, 0o602])
+def test_keys_open_to_others_are_not_read(home, bits):
+    path = home / "key"
+    settings.private_write(path, "secret")
+    path.chmod(bits)
+    with pytest.raises(NotConfigured, match="chmod 600") as caught:
+        settings.private_read(path)
+    assert "secret" not in str(caught.value)
+
+
+def test_keys_are_read_from_ordinary_files_of_bounded_length_only(home):
+    os.mkfifo(home / "pipe", 0o600)
+    with pytest.raises(NotConfigured, match="ordinary"):
+        settings.private_read(home / "pipe")
+    settings.private_write(home / "long", b"x" * 300_000)
+    with pytest.raises(NotConfigured, match="longer"):
+        settings.private_read(home / "long")
+    with pytest.raises(NotConfigured, match="landbridge join"):
+        settings.private_read(home / "missing")
+
+
+def test_a_profile_has_addresses_and_a_credentials_file():
+    folder = write_profile()
+    assert settings.read_profile("hub") == settings.Profile(
+        "hub", ("nats://hub.example.org:4222",), folder / "hub.creds"
+    )
+    write_profile("two", 'urls = ["tls://a.example.org:4222", "tls://b.example.org:4222"]')
+    assert settings.read_profile("two").urls == ("tls://a.example.org:4222", "tls://b.example.org:4222")
+
+
+def test_a_missing_profile_names_the_file_and_the_likely_one():
+    folder = write_profile()
+    write_profile("other")
+    with pytest.raises(NotConfigured) as caught:
+        settings.read_profile("hubb")
+    assert str(folder / "hubb.toml") in str(caught.value)
+    assert "Did you mean 'hub'" in str(caught.value)
+    assert "hub, other" in str(caught.value)
+
+
+def test_without_any_profile_the_next_step_is_named():
+    with pytest.raises(NotConfigured, match="landbridge join"):
+        settings.read_profile("hub")
+
+
+@pytest.mark.parametrize("name", ["../hub", "", "a/b", "a.b", "A", "a\n", ".", "a" * 64])
+def test_profile_names_cannot_leave_their_folder(name):
+    with pytest.raises(InvalidName):
+        settings.read_profile(name)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "url =",
+        "url = 3",
+        "url = ''",
+        "urls = []",
+        "urls = [3]",
+        "urls = 'nats://h'",
+        "url = 'nats://h'\nurls = ['nats://h']",
+        "url = 'nats://h'\nuser = 'x'",
+        "url = 'http://h:80'",
+        "url = 'nats://h:99999'",
+        "url = 'nats://h:0x'",
+        "url = 'nats://[::1'",
+        "url = 'h:4222'",
+        "url = 'nats://user:hunter2@h:4222'",
+        "\udcff",
+    ],
+)
+def test_a_profile_that_is_wrong_is_refused_with_its_file_and_no_password(text):
+    folder = write_profile()
+    (folder / "hub.toml").write_bytes(text.encode(errors="surrogateescape"))
+    with pytest.raises(NotConfigured, match=r"hub\.toml") as caught:
+        settings.read_profile("hub")
+    assert "hunter2" not in str(caught.value)
+
+
+def test_a_profile_whose_credentials_are_missing_or_open_is_refused():
+    folder = write_profile()
+    (folder / "hub.creds").chmod(0o644)
+    with pytest.raises(NotConfigured, match="chmod 600"):
+        settings.read_profile("hub")
+    (folder / "hub.creds").unlink()
+    with pytest.raises(NotConfigured, match=r"hub\.creds"):
+        settings.read_profile("hub")
+
+
+def test_the_broker_is_found_while_its_process_holds_the_lock():
+    assert settings.running_broker() is None
+    with settings.hold_up_lock():
+        assert settings.running_broker() is None
+        settings.record_broker(BROKER)
+        assert settings.running_broker() == BROKER
+    assert settings.running_broker() is None
+    assert not (settings.local_dir() / "broker.json").exists()
+
+
+def test_a_record_left_behind_is_not_believed_and_removed_by_the_next():
+    settings.record_broker(BROKER)
+    assert settings.running_broker() is None
+    with settings.hold_up_lock():
+        assert settings.running_broker() is None
+
+
+def test_a_second_one_is_told_who_runs_it():
+    with settings.hold_up_lock():
+        settings.record_broker(BROKER)
+        with pytest.raises(NotConfigured, match=r"nats://127\.0\.0\.1:4222.*4711"), settings.hold_up_lock():
+            pass
+        assert settings.running_broker() == BROKER
+    with settings.hold_up_lock():
+        pass
+
+
+def test_a_killed_process_loses_the_lock():
+    code = (
+        "from landbridge import settings\n"
+        "with settings.hold_up_lock():\n"
+        f"    settings.record_broker(settings.{BROKER!r})\n"
+        "    print('held', flush=True)\n"
+        "    input()\n"
+    )
+    with subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as holder:
+        try:
+            assert holder.stdout.readline() == b"held\n"
+            assert settings.running_broker() == BROKER
+        finally:
+            holder.kill()
+            holder.wait()
+    assert settings.running_broker() is None
+    with settings.hold_up_lock():
+        pass
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", "null", '{"url": 3}', "[" * 100_000, "\ufffd"])
+def test_a_record_that_cannot_be_understood_is_named(text):
+    with settings.hold_up_lock():
+        settings.private_write(settings.local_dir() / "broker.json", text)
+        with pytest.raises(NotConfigured, match=r"broker\.json"):
+            settings.running_broker()
+
+
+def test_a_record_with_a_field_of_another_type_is_refused():
+    with settings.hold_up_lock():
+        settings.record_broker(BROKER)
+        path = settings.local_dir() / "broker.json"
+        settings.private_write(path, path.read_text().replace("4711", '"4711"'))
+        with pytest.raises(NotConfigured, match="type"):
+            settings.running_broker()
