@@ -132,7 +132,7 @@ def connect(profile: str | None = None) -> Network:
     return Network(resolve(profile), reopen)
 
 
-def AsyncNetwork(profile: str | None = None) -> Any:  # noqa: N802 - it stands for the class it makes
+def AsyncNetwork(profile: str | None = None) -> Any:
     """Return a network for asyncio, to be used as ``async with lb.AsyncNetwork() as net``; parameters as `connect`."""
     from .client import aio
     from .hub.access import resolve

@@ -175,7 +175,8 @@ class TooLarge(LandbridgeError, ValueError):
 
     def __init__(self, what: str, size_bytes: int, limit_bytes: int, advice: str) -> None:
         self.size_bytes, self.limit_bytes = size_bytes, limit_bytes
-        super().__init__(f"Too large: {what[:1].lower()}{what[1:]}, {size_bytes:,} bytes; the limit is {limit_bytes:,}. {advice}.")
+        named = what[:1].lower() + what[1:]
+        super().__init__(f"Too large: {named}, {size_bytes:,} bytes; the limit is {limit_bytes:,}. {advice}.")
 
 
 class Malformed(LandbridgeError, ValueError):
@@ -225,7 +226,8 @@ class UnknownMember(LandbridgeError, AttributeError):
         self.module, self.member, self.suggestion = module, member, suggestion
         hint = f" Did you mean {suggestion!r}?" if suggestion else ""
         super().__init__(
-            f"Module {module!r} has no method {printable(member, 80)!r}.{hint} See its methods: landbridge describe {module}"
+            f"Module {module!r} has no method {printable(member, 80)!r}.{hint} "
+            f"See its methods: landbridge describe {module}"
         )
 
 
@@ -386,8 +388,7 @@ def remote_error(target: str, type_name: str, remote_text: str, incident: str, b
         cls = _REMOTE_CLASSES.get(builtin) or _REMOTE_CLASSES.setdefault(
             builtin, type("RemoteError", (RemoteError, RAISED_BUILTINS[builtin]), {"__reduce__": _reduce_remote})
         )
-    error = cls(target, printable(type_name, 100), printable(remote_text, 4000), printable(incident, 40))
-    return error
+    return cls(target, printable(type_name, 100), printable(remote_text, 4000), printable(incident, 40))
 
 
 def _reduce_remote(error: RemoteError) -> tuple[Any, ...]:

@@ -190,7 +190,9 @@ def _not_servable(name: str, value: Any, module: ModuleType) -> str | None:
     if isinstance(value, type):
         return f"{name} is not exposed: it is a class. Expose functions that use it"
     if not callable(value):
-        return f"{name} is not exposed: it is a value, not a function. Give it as a default or return it from a function"
+        return (
+            f"{name} is not exposed: it is a value, not a function. Give it as a default or return it from a function"
+        )
     if not isinstance(value, FunctionType) or not _at_home(value.__module__, module):
         where = getattr(value, "__module__", None) or type(value).__module__
         return f"{name} is not exposed: it comes from {where}. To expose it on purpose: {name} = lb.method({name})"

@@ -11,26 +11,24 @@ import inspect
 import logging
 import secrets
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
+from enum import Enum
 from typing import Any, Protocol
 
 from .. import wire
 from ..contract import Method
 from ..errors import (
     RAISED_BUILTINS,
-    CannotTravel,
     InternalError,
-    InvalidArguments,
     LandbridgeError,
     Malformed,
-    TooLarge,
     printable,
 )
 from ..protocol import error_to_meta, raised_to_meta
 from .context import CurrentCall, current
 from .threads import Gate, LoopThread, Mailbox, Pool
 
-__all__ = ["Runner", "Running", "Sink"]
+__all__ = ["Runner", "Running", "Sink", "Style"]
 
 Parts = Sequence[bytes | memoryview]
 
@@ -57,6 +55,24 @@ class Sink(Protocol):
         """Take the error; the method has ended."""
 
 
+class Style(Enum):
+    """How a function has to be run."""
+
+    FUNCTION = "function"
+    GENERATOR = "generator"
+    COROUTINE = "coroutine"
+    ASYNC_GENERATOR = "async generator"
+
+    @classmethod
+    def of(cls, method: Method) -> Style:
+        """Return how `method` has to be run."""
+        if inspect.iscoroutinefunction(method.function):
+            return cls.COROUTINE
+        if inspect.isasyncgenfunction(method.function):
+            return cls.ASYNC_GENERATOR
+        return cls.GENERATOR if method.spec.streams else cls.FUNCTION
+
+
 class Running:
     """A method that runs.
 
@@ -64,16 +80,19 @@ class Running:
     ----------
     method : Method
         What runs.
+    style : Style
+        How.
     call : CurrentCall
         The call it serves.
     sink : Sink
         Where its outcome goes.
     """
 
-    __slots__ = ("_gate", "_stop", "call", "method", "sink")
+    __slots__ = ("_gate", "_stop", "call", "method", "sink", "style")
 
-    def __init__(self, method: Method, call: CurrentCall, sink: Sink) -> None:
+    def __init__(self, method: Method, style: Style, call: CurrentCall, sink: Sink) -> None:
         self.method = method
+        self.style = style
         self.call = call
         self.sink = sink
         self._gate = Gate(_AHEAD_BYTES)
@@ -109,10 +128,9 @@ class Runner:
 
     def run(self, running: Running, frame: memoryview | bytearray) -> None:
         """Run a method with encoded arguments."""
-        function = running.method.function
-        if inspect.iscoroutinefunction(function):
+        if running.style is Style.COROUTINE:
             self._in_loop(running, self._run_coroutine(running, frame))
-        elif inspect.isasyncgenfunction(function):
+        elif running.style is Style.ASYNC_GENERATOR:
             self._in_loop(running, self._run_async_generator(running, frame))
         else:
             self._pool.submit(lambda: self._run_plain(running, frame))
@@ -129,10 +147,14 @@ class Runner:
             args, kwargs = self._arguments(running, frame)
             if running.call.cancelled:
                 raise _Interrupted
-            if running.method.spec.streams:
-                self._run_generator(running, running.method.function(*args, **kwargs))
+            try:
+                value = running.method.function(*args, **kwargs)
+            except BaseException as error:
+                raise _Raised(error) from None
+            if running.style is Style.GENERATOR:
+                self._run_generator(running, value)
             else:
-                self._post_result(running, running.method.function(*args, **kwargs))
+                self._post_result(running, value)
         except BaseException as error:  # sys.exit in a method must end the call, not the backend
             self._post_error(running, error)
         finally:
@@ -141,7 +163,7 @@ class Runner:
     def _run_generator(self, running: Running, items: Any) -> None:
         proceed = threading.Event()
         try:
-            for item in items:
+            for item in _guarded(items):
                 parts, size = self._encode(running.method.lower_item(item))
                 self.mailbox.post(running.sink.item, parts, size)
                 del item, parts
@@ -176,7 +198,11 @@ class Runner:
         current.set(running.call)
         try:
             args, kwargs = self._arguments(running, frame)
-            self._post_result(running, await running.method.function(*args, **kwargs))
+            try:
+                value = await running.method.function(*args, **kwargs)
+            except BaseException as error:
+                raise _Raised(error) from None
+            self._post_result(running, value)
         except BaseException as error:
             self._post_error(running, error)
 
@@ -187,7 +213,7 @@ class Runner:
             args, kwargs = self._arguments(running, frame)
             items = running.method.function(*args, **kwargs)
             try:
-                async for item in items:
+                async for item in _guarded_async(items):
                     parts, size = self._encode(running.method.lower_item(item))
                     self.mailbox.post(running.sink.item, parts, size)
                     proceed = loop.create_future()
@@ -221,10 +247,12 @@ class Runner:
 
     @staticmethod
     def _error_meta(running: Running, error: BaseException) -> dict[str, Any]:
-        if isinstance(error, asyncio.CancelledError | _Interrupted):
-            return error_to_meta(InternalError("The method ended because it was cancelled at the backend."))
-        if isinstance(error, LandbridgeError) and _is_ours(error):
+        if isinstance(error, LandbridgeError):
             return error_to_meta(error)
+        if isinstance(error, _Raised):
+            error = error.error
+        if running.call.cancelled or isinstance(error, asyncio.CancelledError | _Interrupted):
+            return error_to_meta(InternalError("The method ended because it was cancelled at the backend."))
         incident = secrets.token_hex(4)
         call = running.call
         _log.error(
@@ -243,9 +271,30 @@ class _Interrupted(BaseException):
     """The call was cancelled between two items, or before it began."""
 
 
-def _is_ours(error: LandbridgeError) -> bool:
-    """Whether the error tells of this call's arguments or result, rather than of a call the method itself made."""
-    return isinstance(error, InvalidArguments | CannotTravel | TooLarge | Malformed)
+class _Raised(BaseException):
+    """Carries what the method itself raised, so that it is not taken for an error with its arguments or result."""
+
+    def __init__(self, error: BaseException) -> None:
+        self.error = error
+
+
+def _guarded(items: Iterable[Any]) -> Iterator[Any]:
+    try:
+        yield from items
+    except GeneratorExit:
+        raise
+    except BaseException as error:
+        raise _Raised(error) from None
+
+
+async def _guarded_async(items: AsyncIterator[Any]) -> AsyncIterator[Any]:
+    try:
+        async for item in items:
+            yield item
+    except GeneratorExit:
+        raise
+    except BaseException as error:
+        raise _Raised(error) from None
 
 
 def _setter(loop_thread: LoopThread | None, future: asyncio.Future[None]) -> Callable[[], None]:

@@ -45,7 +45,7 @@ from ..protocol import (
 from ..security import Caller, Decision, decide
 from .context import CurrentCall
 from .expose import Exposure
-from .runner import Running, Runner
+from .runner import Runner, Running, Style
 from .threads import Mailbox
 
 __all__ = ["Backend"]
@@ -61,7 +61,7 @@ class _Served:
     method: Method
     share: tuple[str, ...]
     timeout_s: float | None
-    interruptible: bool
+    style: Style
 
 
 class Backend:
@@ -82,7 +82,13 @@ class Backend:
     """
 
     def __init__(
-        self, address: Address, exposed: Exposure, *, instance: str, share: Sequence[str] = (), network_owner: bool = False
+        self,
+        address: Address,
+        exposed: Exposure,
+        *,
+        instance: str,
+        share: Sequence[str] = (),
+        network_owner: bool = False,
     ) -> None:
         self.address = address
         self.name = f"{address.institute}/{address.module}"
@@ -94,7 +100,7 @@ class Backend:
         self._served = {
             name: _Served(
                 method, (*share, *exposed.methods[name].share), exposed.methods[name].timeout_s,
-                asyncio.iscoroutinefunction(method.function) or method.spec.streams,
+                Style.of(method),
             )
             for name, method in methods.items()
         }  # fmt: skip
@@ -127,7 +133,7 @@ class Backend:
         try:
             ready()
             await stop.wait()
-            requests.unsubscribe()
+            await requests.unsubscribe()
             self._leaving = True
             self._publish_presence()
             await self._wait_for_calls()
@@ -186,7 +192,9 @@ class Backend:
         try:
             self._open(subject, call_id, delivered)
         except LandbridgeError as error:
-            _log.info("refused %s.%s for %s/%s: %s", self.name, subject.method, subject.institute, subject.person, error.code)
+            _log.info(
+                "refused %s.%s for %s/%s: %s", self.name, subject.method, subject.institute, subject.person, error.code
+            )
             self._refuse(delivered.reply, error)
 
     def _open(self, subject: CallSubject, call_id: str, delivered: Delivered) -> None:
@@ -196,7 +204,7 @@ class Backend:
         target = f"{self.name}.{subject.method}"
         responder = Responder(
             target, self.instance,
-            interruptible=served is not None and served.interruptible,
+            interruptible=served is not None and served.style is not Style.FUNCTION,
             limit_s=served.timeout_s if served is not None else None,
         )  # fmt: skip
         call = _Call(self, served, responder, caller, call_id, delivered.reply)
@@ -257,7 +265,17 @@ class Backend:
 class _Call:
     """One call: its machine, what runs, and where the answers go. Also the `Sink` of what runs."""
 
-    __slots__ = ("_backend", "_call_id", "_held", "_last_progress", "_reply", "_running", "_served", "caller", "responder")
+    __slots__ = (
+        "_backend",
+        "_call_id",
+        "_held",
+        "_last_progress",
+        "_reply",
+        "_running",
+        "_served",
+        "caller",
+        "responder",
+    )
 
     def __init__(
         self, backend: Backend, served: _Served | None, responder: Responder, caller: Caller, call_id: str, reply: str
@@ -302,7 +320,7 @@ class _Call:
             responder.target, str(self.caller), self._call_id, left,
             lambda done, total, label: mailbox.post(self._progress, done, total, label),
         )  # fmt: skip
-        self._running = Running(self._served.method, call, self)
+        self._running = Running(self._served.method, self._served.style, call, self)
         runner.run(self._running, frame)
 
     def _progress(self, done: float, total: float | None, label: str) -> None:

@@ -99,6 +99,7 @@ resolver {{
   dir: "accounts"
   allow_delete: false
   interval: "2m"
+  timeout: "200ms"
 }}
 resolver_preload {{
 {preloaded}}}

@@ -299,7 +299,7 @@ class Connection:
         Raises
         ------
         BrokerUnreachable
-            When it has not after `timeout_s`.
+            When it has not after `timeout_s`, or the connection is lost meanwhile.
         """
         await self.rtt(timeout_s)
 
@@ -313,6 +313,10 @@ class Connection:
                 return await self._client.round_trip()
         except TimeoutError as error:
             raise BrokerUnreachable(f"The broker did not answer within {timeout_s:g} s.") from error
+        except ConnectionError as error:
+            raise BrokerUnreachable(
+                f"The connection to the broker was lost ({printable(error, 200)}), and perhaps what was sent last."
+            ) from error
 
     async def drain(self, timeout_s: float = 5.0) -> None:
         """Take nothing new, deliver what has come and send what was published, then close."""
@@ -326,11 +330,12 @@ class Connection:
 
     async def close(self) -> None:
         """Close the connection; what was published is still sent if the broker is there. No event tells of it."""
-        if self._ended:
-            return
-        self._end()
-        self._client.write_queued()
-        await self._shut(self._client)
+        if not self._ended:
+            self._client.write_queued()
+            self._end()
+            self._spawn(self._shut(self._client))
+        if self._tasks:
+            await asyncio.wait(self._tasks)
 
     # What becomes of it
 
@@ -379,7 +384,7 @@ class Connection:
 
     def _end(self) -> None:
         self._ended = True
-        self._client.connected.clear()
+        self._client.lose("the connection is closed")
         if self._renewal is not None:
             self._renewal.cancel()
 
@@ -411,10 +416,11 @@ class Connection:
         task.add_done_callback(self._tasks.discard)
 
     async def _shut(self, client: NatsClient) -> None:
-        client.connected.clear()
+        client.lose("the connection is closed")
         try:
             async with asyncio.timeout(_CLOSE_TIMEOUT_S):
-                await client._close(client.CLOSED, do_cbs=False)
+                if client._flush_queue is not None:  # else `connect` refused its arguments
+                    await client._close(client.CLOSED, do_cbs=False)
         except (OSError, TimeoutError):
             # Somebody who does not read must not keep us: what was not written by now is dropped.
             if client._transport is not None:

@@ -22,6 +22,7 @@ import asyncio
 import logging
 import time
 from collections import deque
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Protocol
 
 from nats import errors as nats_errors
@@ -39,6 +40,7 @@ __all__ = ["Listener", "NatsClient"]
 
 _log = logging.getLogger(__name__)
 _RECENT_SUBJECTS = 4096
+_CLOSE_TIMEOUT_S = 1.0
 # A server that answers each reconnect with an error again would be asked for ever.
 _MAX_ERRORS = 5
 _ERRORS_WITHIN_S = 30.0
@@ -70,6 +72,9 @@ class _Transport(TcpTransport):
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
 
+    def __bool__(self) -> bool:
+        return True  # else nats-py takes one that is not yet connected for none, and makes its own
+
     def write(self, payload: bytes) -> None:
         if payload.startswith(b"CONNECT "):
             self._held = payload
@@ -80,6 +85,18 @@ class _Transport(TcpTransport):
     def close(self) -> None:
         self._held = b""
         super().close()  # type: ignore[no-untyped-call]
+
+    async def wait_closed(self) -> None:
+        # What is still to be sent is waited for; from a broker that does not read, for ever.
+        closed = asyncio.ensure_future(self._closed())
+        done, _ = await asyncio.wait({closed}, timeout=_CLOSE_TIMEOUT_S)
+        if not done:
+            self._io_writer.transport.abort()
+            await closed
+
+    async def _closed(self) -> None:
+        with suppress(OSError):
+            await super().wait_closed()  # type: ignore[no-untyped-call]
 
 
 class NatsClient(Client):
@@ -92,6 +109,7 @@ class NatsClient(Client):
         self.callbacks: dict[int, Callable[[Any], None]] = {}
         self.connected = asyncio.Event()
         self.lost_because = ""
+        self._round_trips: set[asyncio.Future[bool]] = set()
         self._listener = listener
         self._make_message = make_message
         self._recent: deque[str] = deque(maxlen=_RECENT_SUBJECTS)
@@ -162,16 +180,34 @@ class NatsClient(Client):
                 self._queue(b"UNSUB %d\r\n" % number)
 
     async def round_trip(self) -> float:
-        """Return the time to the broker and back, in seconds, once everything queued has been written."""
+        """Return the time to the broker and back, in seconds, once everything queued has been written.
+
+        Raises
+        ------
+        ConnectionError
+            When the connection is lost meanwhile; the PONG of the next one would say nothing of what was sent before.
+        """
         loop = asyncio.get_running_loop()
         answered = loop.create_future()
-        self.write_queued()  # a PING overtakes what is queued
-        start = loop.time()
-        await self._send_ping(answered)
-        await answered
-        return loop.time() - start
+        self._round_trips.add(answered)
+        try:
+            self.write_queued()  # a PING overtakes what is queued
+            start = loop.time()
+            await self._send_ping(answered)
+            await answered
+            return loop.time() - start
+        finally:
+            self._round_trips.discard(answered)
 
     # Traps
+
+    def lose(self, reason: str) -> None:
+        """Take note that the connection is lost, for whatever reason."""
+        self.connected.clear()
+        self.lost_because = reason
+        for waiting in self._round_trips:
+            if not waiting.done():
+                waiting.set_exception(ConnectionResetError(reason))
 
     async def _process_pong(self) -> None:
         if self._pongs:
@@ -216,16 +252,14 @@ class NatsClient(Client):
 
     async def _process_op_err(self, e: Exception) -> None:
         if not (self.is_closed or self.is_reconnecting):
-            self.connected.clear()
-            self.lost_because = str(e)
+            self.lose(str(e))
         await super()._process_op_err(e)
 
     async def force_reconnect(self) -> None:
         """Connect anew, with the credentials of now; what is queued is kept."""
         if self._status == Client.CONNECTED:
             self.write_queued()
-            self.connected.clear()
-            self.lost_because = "connecting anew with other credentials"
+            self.lose("connecting anew with other credentials")
             await super().force_reconnect()
 
     async def _read_loop(self) -> None:
@@ -252,6 +286,7 @@ class NatsClient(Client):
             self._transport = _Transport()
         elif isinstance(self._transport, _Transport):
             self._transport.close()  # an attempt that failed half-way left its socket
+            await self._transport.wait_closed()
         await super()._connect_to_server(s)
 
     async def _process_connect_init(self) -> None:

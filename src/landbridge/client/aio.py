@@ -150,7 +150,12 @@ class AsyncCall:
     """A call that runs at the backend: await it for its value, or loop over it with ``async for`` if it is a stream."""
 
     def __init__(
-        self, network: AsyncNetwork, address: Address, args: tuple[Any, ...], kwargs: dict[str, Any], timeout_s: float | None
+        self,
+        network: AsyncNetwork,
+        address: Address,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        timeout_s: float | None,
     ) -> None:
         self.target = str(address)
         self.progress: Progress | None = None

@@ -35,28 +35,41 @@ class Call:
 
     Attributes
     ----------
+    target : str
+        ``institute/module.method``.
     progress : Progress or None
         What the method last said of itself: `done`, `total` (None if unknown), `label`.
+    bytes_sent, bytes_received : int
+        What has travelled so far: the arguments, and the value or items.
     """
 
     def __init__(self, target: str, spec: MethodSpec, types: dict[str, type]) -> None:
         self.target = target
         self.progress: Progress | None = None
+        self.bytes_sent = 0
+        self.bytes_received = 0
         self._spec = spec
         self._types = types
         self._link: Link | None = None
         self._call_id = ""
-        # Filled by the I/O thread, emptied by whoever waits; the queue wakes the waiting thread with a single hand-over.
+        # Filled by the I/O thread, emptied by whoever waits, whom it wakes with a single hand-over.
         self._arrived: SimpleQueue[Progress | Item | _End] = SimpleQueue()
         self._frame: memoryview | bytearray | None = None
         self._error: LandbridgeError | None = None
         self._ended = False
+        self._started_at = time.monotonic()
+        self._ended_at = 0.0
         self._value: Any = None
         self._has_value = False
 
     def __repr__(self) -> str:
         state = "ended" if self._ended else "running"
         return f"<landbridge call {self.target}: {state}>"
+
+    @property
+    def seconds(self) -> float:
+        """How long the call has taken so far, or took in all."""
+        return (self._ended_at if self._ended else time.monotonic()) - self._started_at
 
     def done(self) -> bool:
         """Whether the call has ended, in whatever way."""
@@ -154,7 +167,7 @@ class Call:
                     left = None if deadline is None else deadline - time.monotonic()
                     if left is not None and left <= 0:
                         raise TimeoutError(
-                            f"{self.target} has not ended after the {timeout:g} s that result() was to wait; it goes on."
+                            f"{self.target} has not ended after the {timeout:g} s that result() waits; it goes on."
                         )
                     event = self._next(left)
                     if isinstance(event, Progress):
@@ -189,6 +202,7 @@ class Call:
     def begin(self, link: Link, target: Any, parts: Any, size: int, timeout_s: float | None) -> None:
         """Start the call on `link`."""
         self._link = link
+        self.bytes_sent = size
         try:
             self._call_id = link.start(target, parts, size, self, timeout_s)
         except LandbridgeError as error:
@@ -202,10 +216,13 @@ class Call:
 
     def item_arrived(self, item: Item) -> None:
         """Take one item of a stream."""
+        self.bytes_received += len(item.frame)
         self._arrived.put(item)
 
     def ended(self, frame: memoryview | bytearray | None, error: LandbridgeError | None) -> None:
         """Take the outcome."""
         self._frame, self._error = frame, error
+        self.bytes_received += len(frame) if frame is not None else 0
+        self._ended_at = time.monotonic()
         self._ended = True
         self._arrived.put(_END)

@@ -135,7 +135,12 @@ class Link:
         await self._connection.close()
 
     def start(
-        self, target: Address, parts: Sequence[bytes | memoryview], size: int, observer: Observer, timeout_s: float | None
+        self,
+        target: Address,
+        parts: Sequence[bytes | memoryview],
+        size: int,
+        observer: Observer,
+        timeout_s: float | None,
     ) -> str:
         """Start a call and return its id; `observer` is told what happens.
 

@@ -231,7 +231,12 @@ class Method:
     __slots__ = ("__dict__", "__weakref__", "_address", "_network", "_spec", "_timeout_s", "_types")
 
     def __init__(
-        self, network: Network, address: Address, spec: MethodSpec, types: dict[str, type], timeout_s: float | None = None
+        self,
+        network: Network,
+        address: Address,
+        spec: MethodSpec,
+        types: dict[str, type],
+        timeout_s: float | None = None,
     ) -> None:
         self._network = network
         self._address = address
@@ -327,5 +332,3 @@ def _close_all() -> None:
             network.close()
         except Exception:  # noqa: S110 - the interpreter is ending; nobody is left to tell
             pass
-
-

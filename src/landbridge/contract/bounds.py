@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple, cast
 
@@ -12,7 +13,7 @@ from ..errors import printable
 from .schema import JsonSchema
 from .verdict import refuse
 
-__all__ = ["Notes", "apply_bounds", "apply_predicate", "read_notes"]
+__all__ = ["Notes", "apply_bounds", "apply_predicate", "apply_validator", "read_notes"]
 
 _Test = Callable[[Any, Any], Any]
 _BOUNDS: dict[str, tuple[str, str, _Test]] = {
@@ -114,6 +115,23 @@ def apply_bounds(
         own = {key: bound for key, bound in bounds.items() if key in _LENGTHS or key == "pattern"}
         return cast("CoreSchema", {**core, **own}), json
     return core_schema.no_info_after_validator_function(_Bounds(bounds), core), json
+
+
+def apply_validator(note: Any) -> Callable[[CoreSchema], CoreSchema] | None:
+    """Return how a validator of pydantic is put around a schema of ours, which stays strict; None for other kinds."""
+    function = getattr(note, "func", None)
+    if not callable(function):
+        return None
+    try:
+        takes_value_only = len(inspect.signature(function).parameters) == 1
+    except (TypeError, ValueError):  # a builtin such as str.strip has none
+        takes_value_only = True
+    kind = type(note).__name__
+    if kind == "AfterValidator" and takes_value_only:
+        return lambda core: core_schema.no_info_after_validator_function(function, core)
+    if kind == "BeforeValidator" and takes_value_only:
+        return lambda core: core_schema.no_info_before_validator_function(function, core)
+    return None
 
 
 class _Bounds:

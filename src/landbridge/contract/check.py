@@ -97,8 +97,8 @@ class Method:
             arguments = self._as_dict(arguments)
         try:
             values = self._validate(arguments)
-        except ValidationError:
-            values = self._check_again(arguments)
+        except ValidationError as error:
+            values = self._check_again(arguments, error)
         except RecursionError:
             raise InvalidArguments(self._target, [Problem("arguments", "nest too deep")]) from None
         if self._by_place is None:
@@ -111,30 +111,29 @@ class Method:
             raise InvalidArguments(self._target, [problem])
         return dict(arguments)
 
-    def _check_again(self, arguments: Mapping[str, object]) -> dict[str, Any]:
+    def _check_again(self, arguments: Mapping[str, object], error: ValidationError) -> dict[str, Any]:
         """Check with NumPy scalars made Python ones, then say everything that is wrong."""
         if len(arguments) > len(self.spec.parameters) + _MAX_UNKNOWN and not self.spec.plan.takes_any_name:
             problem = Problem(
                 "arguments", f"are {len(arguments)}, but there are {len(self.spec.parameters)} parameters"
             )
             raise InvalidArguments(self._target, [problem])
-        budget = [_MAX_ITEMS_FOR_ALL_PROBLEMS]
-        plain = {str(name): plain_scalars(value, budget) for name, value in arguments.items()}
         try:
+            plain, items = _with_plain_scalars(arguments, error)
             try:
                 return self._validate(plain)
-            except ValidationError as error:
-                found = error
-            if budget[0] >= 0:
+            except ValidationError as still:
+                error = still
+            if items <= _MAX_ITEMS_FOR_ALL_PROBLEMS:
                 return SchemaValidator(self._explain()).validate_python(plain)  # type: ignore[no-any-return]
-        except ValidationError as error:
-            found = error
+        except ValidationError as every:
+            error = every
         except RecursionError:
             raise InvalidArguments(self._target, [Problem("arguments", "nest too deep")]) from None
-        if found.error_count() > _MAX_COUNTED:  # listing a million would cost the backend more than the caller
-            problem = Problem("arguments", f"have {found.error_count():,} problems")
+        if error.error_count() > _MAX_COUNTED:  # listing a million would cost the backend more than the caller
+            problem = Problem("arguments", f"have {error.error_count():,} problems")
             raise InvalidArguments(self._target, [problem]) from None
-        problems = problems_from(found.errors(include_url=False), arguments_schema(self.spec), self._types)
+        problems = problems_from(error.errors(include_url=False), arguments_schema(self.spec), self._types)
         if len(problems) > MAX_PROBLEMS:
             rest = len(problems) - MAX_PROBLEMS
             problems[MAX_PROBLEMS:] = [Problem("arguments", f"have {rest} more problems")]
@@ -157,6 +156,19 @@ class Method:
     def lower_item(self, item: Any) -> Any:
         """Return an item of a generator as it travels."""
         return lower_arguments(item)
+
+
+def _with_plain_scalars(arguments: Mapping[str, object], error: ValidationError) -> tuple[dict[str, Any], int]:
+    """Return the arguments with NumPy scalars made Python ones where they did not fit, and how many items they have.
+
+    Only there: a method without hints gets a ``np.float32`` as the ``np.float32`` that was sent.
+    """
+    if error.error_count() > _MAX_COUNTED:
+        return dict(arguments), _MAX_ITEMS_FOR_ALL_PROBLEMS + 1
+    wrong = {detail["loc"][0] for detail in error.errors(include_url=False, include_input=False) if detail["loc"]}
+    budget = [0]
+    plain = {str(name): plain_scalars(value, budget) if name in wrong else value for name, value in arguments.items()}
+    return plain, -budget[0]
 
 
 def _places(spec: MethodSpec) -> tuple[tuple[str, ...], int, str | None] | None:

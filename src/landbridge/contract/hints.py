@@ -20,7 +20,7 @@ from pydantic_core import CoreSchema, core_schema
 
 from ..errors import NothingToServe, printable
 from . import arrays
-from .bounds import apply_bounds, apply_predicate, read_notes
+from .bounds import apply_bounds, apply_predicate, apply_validator, read_notes
 from .conversions import read_converted
 from .records import read_enum, read_record
 from .schema import JsonSchema, describe
@@ -268,13 +268,17 @@ class HintReader:
     # --- Annotated ---------------------------------------------------------------------------------------------
 
     def _annotated(self, hint: Any, metadata: tuple[Any, ...]) -> Compiled:
-        if any(hasattr(note, "__get_pydantic_core_schema__") for note in metadata):
+        foreign = [note for note in metadata if hasattr(note, "__get_pydantic_core_schema__")]
+        validators = [apply_validator(note) for note in foreign]
+        if None in validators:
             return self.by_pydantic(typing.Annotated[(hint, *metadata)])
         notes = read_notes(metadata)
         compiled = self.read(hint)
         core, json = apply_bounds(compiled.core, compiled.json, hint, notes.bounds)
         for predicate in notes.predicates:
             core = apply_predicate(core, predicate)
+        for apply in filter(None, validators):
+            core = apply(core)
         return Compiled(core, {**json, **notes.json}, compiled.rank)
 
     def by_pydantic(self, hint: Any) -> Compiled:

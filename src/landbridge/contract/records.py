@@ -33,15 +33,15 @@ _NONE = object()
 def read_enum(cls: type[enum.Enum]) -> tuple[CoreSchema, JsonSchema]:
     """Return how members of `cls` are checked and described: by value, by name, or as members."""
     json: JsonSchema = {"title": cls.__name__, **_description(cls)}
-    members = list(cls)
     if issubclass(cls, enum.Flag):
         json |= {
             "type": "integer",
             "x-landbridge": "flag",
-            "x-enum-names": [m.name for m in members],
-            "examples": [m.value for m in members],
+            "x-enum-names": list(cls.__members__),
+            "examples": [m.value for m in cls.__members__.values()],
         }
         return _PROCESS(_flag_check(cls)), json
+    members = list(cls)
     by_name = travels_by_name(cls)
     values = [m.name if by_name else m.value for m in members]
     kinds = {type(value) for value in values}

@@ -82,14 +82,9 @@ def docstring(method: MethodSpec) -> str:
     --------
     >>> from landbridge.contract import ParameterSpec
     >>> depth = ParameterSpec("depth", schema={"type": "number", "minimum": 0}, doc="Below the surface.", unit="m")
-    >>> print(docstring(MethodSpec("at", doc="Temperature at a depth.", parameters=(depth,))))
-    Temperature at a depth.
-    <BLANKLINE>
-
-    Parameters
-    ----------
-    depth : float, at least 0, in m
-        Below the surface.
+    >>> text = docstring(MethodSpec("at", doc="Temperature at a depth.", parameters=(depth,)))
+    >>> text.splitlines()[4:]
+    ['depth : float, at least 0, in m', '    Below the surface.']
     """
     body, sections = _split(method.doc or method.summary)
     parts = [body]

@@ -52,9 +52,7 @@ def resolve(profile: str | None = None) -> Access:
     return Access((url,) if url else stored.urls, caller.institute, caller.person, held.user_jwt, held.sign)
 
 
-def local_access(
-    institute: str, person: str, modules: Sequence[str] = (), *, url: str | None = None
-) -> Access:
+def local_access(institute: str, person: str, modules: Sequence[str] = (), *, url: str | None = None) -> Access:
     """Return how to enter the network that this computer owns, as anybody: its owner issues all its credentials.
 
     Raises

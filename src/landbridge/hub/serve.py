@@ -90,9 +90,7 @@ async def serve(
         When no broker answers, or the connection has ended for good.
     """
     patterns = [check_pattern(pattern) for pattern in share]
-    backend = Backend(
-        address, exposed, instance=secrets.token_hex(16), share=patterns, network_owner=network_owner
-    )
+    backend = Backend(address, exposed, instance=secrets.token_hex(16), share=patterns, network_owner=network_owner)
     ended: list[str] = []
     denied: list[str] = []
 

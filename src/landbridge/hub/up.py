@@ -8,7 +8,7 @@ import logging
 import secrets
 import time
 from collections.abc import Callable
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from typing import Any
 
 from ..backend.expose import Exposed, Exposure
@@ -110,7 +110,7 @@ async def _start(port: int, websocket_port: int) -> tuple[Server, RunningBroker]
             websocket_url=server.websocket_url,
             pid=server.pid,
             server_id=server.server_id,
-            started=datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ"),
+            started=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
             network=f"{owner_person()}'s network",
         )
         record_broker(broker)

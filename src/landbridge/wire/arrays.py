@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import accumulate, pairwise
 from types import NoneType
 from typing import Any, TypeAlias
@@ -37,13 +37,16 @@ def _array(array: Array, sink: Sink) -> tuple[str, object]:
 def pack_bytes(array: Array, order: Order) -> Part:
     """Return the items of an array in memory order `order`, as a view if they lie that way."""
     dtype = array.dtype
-    if dtype.names is not None and has_gaps(dtype):
-        array = _without_gaps(array)
-    if dtype.kind in "bUV" and (wrong := check_content(array)):
-        raise Refused(array, wrong)
+    if dtype.kind in "bUV":
+        if has_gaps(dtype):
+            array = _without_gaps(array)
+        if wrong := check_content(array):
+            raise Refused(array, wrong)
     if not array.nbytes:
         return b""
-    flat = np.ascontiguousarray(array).reshape(-1) if order == "C" else array.T.reshape(-1)
+    if order == "F":
+        array = array.T
+    flat = (array if array.flags.c_contiguous else array.copy(order="C")).reshape(-1)
     return flat.view(np.uint8).data  # as bytes, because datetime64 and others have no buffer of their own
 
 
@@ -181,9 +184,11 @@ def _objects(array: Array, sink: Sink) -> tuple[str, object]:
     return "objects", [list(array.shape), order, elements]
 
 
-def _object_steps(array: Array) -> Iterator[Step]:
-    if array.dtype != object:
-        return
+def _object_steps(array: Array) -> Iterable[Step]:
+    return _element_steps(array) if array.dtype.char == "O" else ()
+
+
+def _element_steps(array: Array) -> Iterator[Step]:
     for index, element in np.ndenumerate(array):
         yield f"[{', '.join(map(str, index))}]", element
 
@@ -191,7 +196,7 @@ def _object_steps(array: Array) -> Iterator[Step]:
 STEPS[np.ndarray] = STEPS[np.memmap] = _object_steps
 
 
-def _masked_steps(array: np.ma.MaskedArray[Any, Any]) -> Iterator[Step]:
+def _masked_steps(array: np.ma.MaskedArray[Any, Any]) -> Iterable[Step]:
     return _object_steps(np.asarray(array.data))
 
 

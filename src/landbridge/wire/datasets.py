@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import Malformed, MissingExtra
+from ..errors import Malformed, MissingExtra, printable
 from .dtypes import describe
 from .frame import Sink, Source
 from .places import brief
@@ -39,8 +39,8 @@ LATE["xarray"] = _register
 
 
 def _dataset(dataset: Any, sink: Sink) -> tuple[str, object]:
-    variables = [_variable(dataset, name, variable) for name, variable in dataset.variables.items()]
-    coords = [name for name in dataset.variables if name in dataset.coords]
+    coords = list(dataset.coords)
+    variables = [_variable(dataset, name, dataset.variables[name]) for name in (*dataset.data_vars, *coords)]
     return "xr.ds", [variables, coords, _indexed(dataset), dataset.attrs, _travelling(dataset.encoding)]
 
 

@@ -23,7 +23,7 @@ Described: TypeAlias = str | list[Any]
 _SIMPLE = re.compile(
     r"\|b1|\|[iu]1|[<>](?:[iu][248]|f[248]|c8|c16)"
     r"|\|[SV][0-9]{1,8}|[<>]U[0-9]{1,8}"
-    r"|[<>][mM]8(?:\[[0-9]{0,9}(?:Y|M|W|D|h|m|s|ms|us|ns|ps|fs|as)\])?"
+    r"|[<>][mM]8(?:\[(?:[1-9][0-9]{0,8})?(?:Y|M|W|D|h|m|s|ms|us|ns|ps|fs|as)\])?"
 )
 _DEPTH = 16
 _FIELDS = 1024

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import base64
 import logging
+import os
+import signal
 from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from urllib.parse import urlsplit
@@ -50,7 +52,8 @@ async def test_messages_arrive_in_order_and_none_is_dropped(network, server):
     async with connected(server.url, network.user()) as sender, connected(server.url, network.user()) as receiver:
         await receiver.connection.subscribe("a", receiver.on_message)
         await receiver.connection.flush()
-        sizes = [0, 1, 100, 300_000, 8 * 1024 * 1024, 5] * 8 + [10] * 20_000
+        # Less in all than the broker holds for a connection: sender and receiver share this loop.
+        sizes = [0, 1, 100, 300_000, 2_000_000, 5] * 8 + [8 * 1024 * 1024] + [10] * 20_000
         for number, size in enumerate(sizes):
             sender.connection.publish("a", number.to_bytes(4, "big"), bytes(max(0, size - 4)))
             if size > 100_000:
@@ -223,6 +226,36 @@ async def test_a_listener_that_fails_ends_nothing(network, server):
 
 
 # The broker goes and comes back
+
+
+async def test_who_reads_too_slowly_is_cut_off_by_the_broker_and_comes_back(network, server):
+    async with connected(server.url, network.user()) as sender, connected(server.url, network.user()) as receiver:
+        await receiver.connection.subscribe("a", receiver.on_message)
+        await receiver.connection.flush()
+        socket = receiver.connection._client._transport._io_writer.transport
+        socket.pause_reading()
+        for _ in range(100):
+            sender.connection.publish("a", bytes(1 << 20))
+            await sender.connection.writable()
+        await sender.connection.flush(30)
+        socket.resume_reading()
+        await receiver.event(Disconnected)
+        await receiver.event(Reconnected)
+        assert len(receiver.messages) < 100
+        sender.connection.publish("a", b"again")
+        while (await receiver.message()).payload != b"again":
+            pass
+
+
+async def test_a_flush_over_a_loss_is_no_success(network):
+    server = start_server(network.config())
+    async with connected(server.url, network.user()) as peer:
+        os.kill(server.pid, signal.SIGSTOP)  # it can no longer answer
+        flushed = asyncio.get_running_loop().create_task(peer.connection.flush(20))
+        await asyncio.sleep(0)
+        server.kill()
+        with pytest.raises(BrokerUnreachable, match="was lost"):
+            await flushed
 
 
 async def test_subscriptions_and_what_was_published_meanwhile_survive_a_restart_of_the_broker(network):

@@ -49,7 +49,7 @@ OURS = [
 ]
 
 
-@pytest.mark.parametrize("error", OURS, ids=lambda error: error.code)
+@pytest.mark.parametrize("error", OURS)
 def test_our_errors_arrive_with_class_text_and_fields(error):
     arrived = across(error_to_meta(error))
     assert type(arrived) is type(error)

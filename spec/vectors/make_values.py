@@ -1,0 +1,143 @@
+"""Write the golden vectors of values: one file per value, and an index that describes them in words.
+
+Run from the root of the project, after a change of the format that keeps old frames readable::
+
+    python spec/vectors/make_values.py
+
+Vectors are only ever added. A file that changes under an old name breaks the promise of ``spec/wire.md``.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+from decimal import Decimal
+from pathlib import Path, PurePosixPath
+from uuid import UUID
+from zoneinfo import ZoneInfo
+
+import cftime
+import numpy as np
+import xarray as xr
+
+from landbridge.wire import encode
+
+FOLDER = Path(__file__).parent / "values"
+NAMES = {
+    "dt": dt, "Decimal": Decimal, "PurePosixPath": PurePosixPath, "UUID": UUID, "ZoneInfo": ZoneInfo, "np": np,
+    "xr": xr, "cftime": cftime, "nan": float("nan"), "inf": float("inf"),
+}  # fmt: skip
+
+# name: (what it is, in words for every language; the same as a Python expression)
+VECTORS = {
+    "none": ("nothing", "None"),
+    "true": ("boolean true", "True"),
+    "integer": ("integer 2006", "2006"),
+    "integer_min": ("smallest 64-bit integer, -2^63", "-(2**63)"),
+    "integer_max": ("largest unsigned 64-bit integer, 2^64-1", "2**64 - 1"),
+    "integer_big": ("integer 2^64", "2**64"),
+    "integer_big_negative": ("integer -2^63-1", "-(2**63) - 1"),
+    "float": ("float 0.1", "0.1"),
+    "float_negative_zero": ("float -0.0", "-0.0"),
+    "float_nan": ("float not-a-number", "nan"),
+    "float_infinity": ("float -infinity", "-inf"),
+    "complex": ("complex number 1-2i", "1 - 2j"),
+    "text": ("text with characters of 1 to 4 bytes", "'Ni\u00f1o \u2013 \U0001f30a'"),
+    "text_long": ("text of 65536 letters a, in a buffer", "'a' * 65536"),
+    "bytes": ("three bytes", "b'\\x00\\x01\\xff'"),
+    "bytes_long": ("512 bytes ff, in a buffer", "b'\\xff' * 512"),
+    "bytearray": ("mutable bytes", "bytearray(b'abc')"),
+    "arguments": ("map of text to integers, in this order", "{'first': 2006, 'last': 2010}"),
+    "list": ("list with lists", "[1, [2.5, None], []]"),
+    "tuple": ("tuple with a tuple", "(1, ('a',))"),
+    "set": ("set of integers", "{1, 2, 300}"),
+    "frozenset": ("frozen set of one tuple", "frozenset({(1, 2)})"),
+    "map_keys": ("map whose keys are no text", "{1: 'integer', (1, 2): 'tuple', None: 'nothing', 2.5: 'float'}"),
+    "range": ("range 0 to 10 by 2", "range(0, 10, 2)"),
+    "slice": ("slice with an open end", "slice(1, None, 2)"),
+    "ellipsis": ("ellipsis", "..."),
+    "decimal": ("decimal 1.10, two digits after the point", "Decimal('1.10')"),
+    "uuid": ("UUID", "UUID('12345678-1234-5678-1234-567812345678')"),
+    "path": ("POSIX path", "PurePosixPath('data/sst.nc')"),
+    "date": ("date", "dt.date(2006, 4, 1)"),
+    "datetime": ("date and time without zone", "dt.datetime(2006, 4, 1, 12, 30, 0, 5)"),
+    "datetime_utc": ("date and time in UTC", "dt.datetime(2006, 4, 1, tzinfo=dt.UTC)"),
+    "datetime_zone": (
+        "second 02:30 of the night in which summer time ends",
+        "dt.datetime(2024, 10, 27, 2, 30, fold=1, tzinfo=ZoneInfo('Europe/Berlin'))",
+    ),
+    "datetime_offset": (
+        "date and time at offset -03:30 with a name",
+        "dt.datetime(2006, 4, 1, tzinfo=dt.timezone(dt.timedelta(hours=-3, minutes=-30), 'NST'))",
+    ),
+    "time": ("time of day", "dt.time(23, 59, 59)"),
+    "timedelta": ("duration of -1 day and 1 microsecond", "dt.timedelta(days=-1, microseconds=1)"),
+    "scalar_float32": ("NumPy float32 scalar", "np.float32(0.5)"),
+    "scalar_datetime64": ("NumPy datetime64 scalar in days", "np.datetime64('2006-04-01', 'D')"),
+    "scalar_text": ("NumPy text scalar", "np.str_('Kiel')"),
+    "scalar_bytes": ("NumPy bytes scalar", "np.bytes_(b'Kiel')"),
+    "dtype": ("a dtype itself", "np.dtype('>f4')"),
+    "array_float32": ("array of 2 x 3 float32, inline", "np.arange(6, dtype='<f4').reshape(2, 3)"),
+    "array_buffer": ("array of 128 float64, in a buffer", "np.arange(128, dtype='<f8')"),
+    "array_two_buffers": (
+        "map of two arrays in two buffers, the first of 520 bytes",
+        "{'a': np.arange(65, dtype='<i8'), 'b': np.arange(128, dtype='<f4')}",
+    ),
+    "array_order_f": ("array of 2 x 2 int16 in column order", "np.asfortranarray([[1, 2], [3, 4]]).astype('<i2')"),
+    "array_big_endian": ("big-endian uint16", "np.array([1, 256], dtype='>u2')"),
+    "array_0d": ("array without dimensions", "np.array(1.5)"),
+    "array_empty": ("array of shape 0 x 2", "np.zeros((0, 2), dtype='<f4')"),
+    "array_bool": ("booleans", "np.array([True, False])"),
+    "array_int64": ("64-bit integers", "np.array([-(2**63), 2**63 - 1])"),
+    "array_complex": ("complex64", "np.array([1 + 2j], dtype='<c8')"),
+    "array_datetime": ("times in ns, the second missing", "np.array(['2006-04-01', 'NaT'], dtype='<M8[ns]')"),
+    "array_timedelta": ("durations in hours", "np.array([1, -2], dtype='<m8[h]')"),
+    "array_text": ("text of fixed width", "np.array(['Kiel', 'AWI'])"),
+    "array_bytes": ("bytes of fixed width", "np.array([b'ab', b'c'])"),
+    "array_struct": (
+        "struct of int32 and two float32",
+        "np.array([(1, (2.0, 3.0))], dtype=[('id', '<i4'), ('position', '<f4', (2,))])",
+    ),
+    "array_strings": ("text of variable width", "np.array(['a', '', 'Ni\u00f1o'], dtype=np.dtypes.StringDType())"),
+    "array_object_text": ("objects: text and nothing", "np.array(['a', None], dtype=object)"),
+    "array_objects": ("objects: integer, tuple", "np.array([1, 2.5, ...], dtype=object)"),
+    "array_masked": (
+        "masked array, second masked, fill value -1",
+        "np.ma.masked_array(np.array([1, 2], '<i4'), mask=[False, True], fill_value=-1)",
+    ),
+    "cftime": ("30 February of a 360-day calendar", "cftime.Datetime360Day(2001, 2, 30)"),
+    "cftime_array": (
+        "two dates of a calendar without leap years",
+        "np.array([cftime.DatetimeNoLeap(2001, 2, 28), cftime.DatetimeNoLeap(2001, 3, 1)], dtype=object)",
+    ),
+    "data_array": (
+        "series of three float32 named sst, with a time index and attributes",
+        "xr.DataArray(np.array([1, 2, 3], '<f4'), dims='time', name='sst', attrs={'units': 'K'},"
+        " coords={'time': np.array(['2006-04', '2006-05', '2006-06'], 'M8[M]').astype('M8[ns]'), 'depth': 0.5})",
+    ),
+    "dataset": (
+        "two variables over lat and lon, one coordinate without index",
+        "xr.Dataset({'t': (('lat', 'lon'), np.zeros((2, 2), '<f4')), 'n': 1},"
+        " coords={'lat': [1.0, 2.0], 'lon': [3.0, 4.0], 'area': ('lat', [5.0, 6.0])}, attrs={'title': 'example'})",
+    ),
+}  # fmt: skip
+
+
+def value_of(expression: str) -> object:
+    """Return the value of one of the expressions above."""
+    return eval(expression, dict(NAMES))  # noqa: S307 - the text is ours
+
+
+def main() -> None:
+    """Write all files."""
+    FOLDER.mkdir(exist_ok=True)
+    index = []
+    for name, (description, expression) in VECTORS.items():
+        (FOLDER / f"{name}.bin").write_bytes(b"".join(encode(value_of(expression))))
+        index.append({"name": name, "file": f"{name}.bin", "description": description, "python": expression})
+    text = json.dumps(index, indent=1, ensure_ascii=False)
+    (FOLDER / "index.json").write_text(text + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,76 @@
+"""Imports from other institutes: ``from landbridge.remote.geomar.ocean import climatology, Region``.
+
+The changed lines of a script that used to import a local module. Names resolve in the default network (see
+`landbridge.connect`) within 5 s or raise an `ImportError` that says why.
+"""
+
+from __future__ import annotations
+
+import builtins
+import importlib.abc
+import importlib.machinery
+import sys
+from collections.abc import Sequence
+from types import ModuleType
+from typing import Any
+
+import landbridge
+
+from .client.network import Method, Module
+from .errors import InvalidName, LandbridgeError
+from .names import check_institute, check_module, nearest
+
+__path__: list[str] = []
+__all__: list[str] = []
+
+
+class _RemoteFinder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
+    """Finds ``landbridge.remote.<institute>`` and ``landbridge.remote.<institute>.<module>``."""
+
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
+    ) -> importlib.machinery.ModuleSpec | None:
+        parts = fullname.split(".")
+        if parts[:2] != ["landbridge", "remote"] or len(parts) not in (3, 4):
+            return None
+        return importlib.machinery.ModuleSpec(fullname, self, is_package=len(parts) == 3)
+
+    def create_module(self, spec: importlib.machinery.ModuleSpec) -> ModuleType | None:
+        return None
+
+    def exec_module(self, module: ModuleType) -> None:
+        parts = module.__name__.split(".")
+        try:
+            check_institute(parts[2], reserved=True)
+            if len(parts) == 4:
+                check_module(parts[3])
+                _fill(module, landbridge.default_network()[f"{parts[2]}/{parts[3]}"])
+            else:
+                module.__path__ = []
+        except InvalidName as error:
+            raise ModuleNotFoundError(str(error), name=module.__name__) from None
+        except LandbridgeError as error:
+            raise ImportError(str(error), name=module.__name__) from error
+
+
+def _fill(module: ModuleType, remote: Module) -> None:
+    members = vars(remote)
+    module.__doc__ = type(remote).__doc__
+    vars(module).update(members)
+    # `import *` must not put a remote `open` or `sum` in the place of Python's own.
+    vars(module)["__all__"] = [
+        name for name, value in members.items() if isinstance(value, Method | type) and not hasattr(builtins, name)
+    ]
+
+    def missing(name: str) -> Any:
+        if name.startswith("_"):  # asked for by tools that try whether it is there, not by a person
+            raise AttributeError(name)
+        suggestion = nearest(name, members)
+        hint = f". Did you mean {suggestion!r}?" if suggestion else f"; it has {', '.join(sorted(members))}"
+        # Not an AttributeError, which `from … import` would replace by a text without the hint.
+        raise ImportError(f"{remote} has no {name!r}{hint}", name=module.__name__)
+
+    vars(module)["__getattr__"] = missing
+
+
+sys.meta_path.append(_RemoteFinder())

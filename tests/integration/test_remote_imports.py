@@ -1,0 +1,84 @@
+"""``from landbridge.remote.<institute>.<module> import …``: the changed lines of a script."""
+
+from __future__ import annotations
+
+import pytest
+
+SEA = '''
+"""The sea."""
+from enum import Enum
+
+__all__ = ["depth", "open", "Sea"]
+
+
+class Sea(Enum):
+    BALTIC = 52
+    NORTH = 95
+
+
+def depth(sea: Sea) -> int:
+    return sea.value
+
+
+def open(name: str) -> str:
+    return "remote " + name
+'''
+
+
+@pytest.fixture(scope="module")
+def sea(network):
+    return network.serve(SEA, "iow/sea")
+
+
+def test_methods_and_types_can_be_imported(network, sea):
+    run = network.python("""
+        from landbridge.remote.iow.sea import depth, Sea
+        print(depth(Sea.BALTIC), depth.__name__, Sea.__name__)
+    """)
+    assert run.stdout == "52 depth Sea\n", run.stderr
+
+
+def test_star_import_does_not_replace_builtins(network, sea):
+    run = network.python("""
+        from landbridge.remote.iow.sea import *
+        import builtins
+        print(open is builtins.open, depth(Sea.NORTH))
+        from landbridge.remote.iow import sea
+        print(sea.open("x"), sea.__doc__)
+    """)
+    assert run.stdout == "True 95\nremote x The sea.\n", run.stderr
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("from landbridge.remote.iow.sea import dept", "iow/sea has no 'dept'. Did you mean 'depth'?"),
+        ("from landbridge.remote.iow.see import depth", "Did you mean 'iow/sea'?"),
+        ("import landbridge.remote.iow.Sea", "'Sea' may not name a module"),
+        ("import landbridge.remote.nobody.nothing", "No module 'nobody/nothing' is known"),
+    ],
+)
+def test_what_cannot_be_imported_is_an_import_error_that_says_why(network, sea, line, said):
+    run = network.python(f"""
+        try:
+            {line}
+        except ImportError as error:
+            print(error)
+    """)
+    assert said in run.stdout, run.stderr
+
+
+def test_without_a_network_the_import_error_says_what_to_start(network, tmp_path):
+    run = network.python(
+        "try: import landbridge.remote.iow.sea\nexcept ImportError as error: print(error)",
+        XDG_STATE_HOME=str(tmp_path),
+    )
+    assert "landbridge up" in run.stdout, run.stderr
+
+
+def test_tools_that_look_for_private_names_get_an_attribute_error(network, sea):
+    run = network.python("""
+        import landbridge.remote.iow.sea as sea
+        print(hasattr(sea, "_ipython_display_"), hasattr(sea, "__wrapped__"))
+    """)
+    assert run.stdout == "False False\n", run.stderr

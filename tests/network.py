@@ -1,0 +1,146 @@
+"""A real network for tests: `landbridge up`, backends and callers as real processes, all ended with the context."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+COMMAND = [sys.executable, "-W", "error", "-m", "landbridge"]
+
+
+class Process:
+    """A `landbridge` process; `ready` is the line of JSON it printed when it was."""
+
+    def __init__(self, arguments: list[str], env: dict[str, str]) -> None:
+        self._popen = subprocess.Popen(
+            [*COMMAND, *arguments], env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
+        self.pid = self._popen.pid
+        self._said: list[str] = []
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+        line = self._popen.stdout.readline()
+        if not line:
+            self._reader.join(5)
+            raise RuntimeError(f"{arguments} ended with {self._popen.wait()}:\n{self.stderr}")
+        self.ready: dict[str, Any] = json.loads(line)
+
+    def _read(self) -> None:
+        for line in self._popen.stderr:
+            self._said.append(line)
+
+    @property
+    def stderr(self) -> str:
+        """What it has said so far."""
+        return "".join(self._said)
+
+    @property
+    def running(self) -> bool:
+        return self._popen.poll() is None
+
+    def signal(self, number: int) -> None:
+        self._popen.send_signal(number)
+
+    def kill(self) -> None:
+        """End it as a crash would."""
+        self._popen.kill()
+        self._popen.wait()
+
+    def stop(self, timeout_s: float = 15) -> int:
+        """End it in order, and return its exit code."""
+        if self.running:
+            self._popen.send_signal(signal.SIGCONT)
+            self._popen.send_signal(signal.SIGTERM)
+        try:
+            code = self._popen.wait(timeout_s)
+        except subprocess.TimeoutExpired:
+            self._popen.kill()
+            code = self._popen.wait()
+        self._reader.join(5)
+        self._popen.stdout.close()
+        self._popen.stderr.close()
+        return code
+
+
+class Network:
+    """A network of its own, in a folder of its own."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        inherited = {name: value for name, value in os.environ.items() if not name.startswith("LANDBRIDGE_")}
+        self.env = {
+            **inherited,
+            "XDG_STATE_HOME": str(folder / "state"),
+            "XDG_CONFIG_HOME": str(folder / "config"),
+            "PYTHONFAULTHANDLER": "1",
+        }
+        self._stack = contextlib.ExitStack()
+        self.up = self.start("up", "--json")
+        self._count = 0
+
+    def start(self, *arguments: str) -> Process:
+        """Start a `landbridge` command that goes on, and wait until it is ready."""
+        process = Process(list(arguments), self.env)
+        self._stack.callback(process.stop)
+        return process
+
+    def serve(self, source: str, address: str, *options: str) -> Process:
+        """Serve a module with this source."""
+        self._count += 1
+        file = self.folder / f"served_{self._count}" / f"{address.partition('/')[2]}.py"
+        file.parent.mkdir()
+        file.write_text(textwrap.dedent(source), encoding="utf-8")
+        return self.start("serve", str(file), "--as", address, "--json", *options)
+
+    def run(self, *arguments: str, timeout_s: float = 60, **env: str) -> subprocess.CompletedProcess[str]:
+        """Run a `landbridge` command to its end."""
+        return subprocess.run(
+            [*COMMAND, *arguments],
+            env={**self.env, **env},
+            capture_output=True,
+            text=True,
+            timeout=timeout_s,
+            check=False,
+        )
+
+    def python(self, source: str, timeout_s: float = 60, **env: str) -> subprocess.CompletedProcess[str]:
+        """Run a Python script of a caller to its end."""
+        return subprocess.run(
+            [sys.executable, "-c", textwrap.dedent(source)],
+            env={**self.env, **env}, capture_output=True, text=True, timeout=timeout_s, check=False,
+        )  # fmt: skip
+
+    def kill_broker(self) -> None:
+        """End the nats-server as a crash would; `landbridge up` starts it again."""
+        record = json.loads((self.folder / "state" / "landbridge" / "local" / "broker.json").read_text())
+        os.kill(record["pid"], signal.SIGKILL)
+
+    def close(self) -> None:
+        self._stack.close()
+
+
+@contextlib.contextmanager
+def running_network(folder: Path) -> Iterator[Network]:
+    """Give a network whose settings also hold for this process while the context is open."""
+    network = Network(folder)
+    names = ("XDG_STATE_HOME", "XDG_CONFIG_HOME")
+    before = {name: os.environ.get(name) for name in names}
+    os.environ.update({name: network.env[name] for name in names})
+    try:
+        yield network
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
+        network.close()

@@ -1,0 +1,49 @@
+"""The golden vectors: old frames are read for ever, and the same values give the same bytes."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import xarray as xr
+
+from landbridge.wire import decode, encode
+
+SPEC = Path(__file__).parents[3] / "spec" / "vectors"
+INDEX = json.loads((SPEC / "values" / "index.json").read_text(encoding="utf-8"))
+
+
+def _script():
+    spec = importlib.util.spec_from_file_location("make_values", SPEC / "make_values.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+SCRIPT = _script()
+
+
+@pytest.mark.parametrize("entry", INDEX, ids=lambda entry: entry["name"])
+def test_vector_decodes_to_what_it_says(entry):
+    expected = SCRIPT.value_of(entry["python"])
+    value = decode((SPEC / "values" / entry["file"]).read_bytes())
+    assert type(value) is type(expected)
+    if isinstance(expected, xr.Dataset | xr.DataArray):
+        xr.testing.assert_identical(value, expected)
+    elif isinstance(expected, np.ndarray):
+        assert value.dtype == expected.dtype
+    assert repr(value) == repr(expected)
+
+
+@pytest.mark.parametrize("entry", INDEX, ids=lambda entry: entry["name"])
+def test_value_encodes_to_the_vector(entry):
+    frame = b"".join(encode(SCRIPT.value_of(entry["python"])))
+    assert frame == (SPEC / "values" / entry["file"]).read_bytes()
+
+
+def test_index_names_every_file_and_every_vector():
+    assert {entry["file"] for entry in INDEX} == {path.name for path in (SPEC / "values").glob("*.bin")}
+    assert [entry["name"] for entry in INDEX] == list(SCRIPT.VECTORS)
