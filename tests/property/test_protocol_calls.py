@@ -36,6 +36,9 @@ from landbridge.protocol import (
     unpack,
 )
 
+# A busy machine is no failure.
+PATIENT = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+
 INSTANCE = "0123456789abcdef" * 2
 TARGET = "geomar/ocean.climatology"
 TICK_S = 0.05
@@ -175,7 +178,7 @@ small = st.integers(0, 3_000) | st.sampled_from([SMALLEST_WINDOW // 2 - OVERHEAD
 windows = st.sampled_from([0, SMALLEST_WINDOW, SMALLEST_WINDOW + 1, WINDOW]) | st.integers(SMALLEST_WINDOW, 1 << 20)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(PATIENT, max_examples=40)
 @given(sizes, sizes, windows)
 def test_arguments_and_result_arrive_byte_equal(size, answer, window):
     arguments, result = content(size, 1), content(answer, 2)
@@ -187,7 +190,7 @@ def test_arguments_and_result_arrive_byte_equal(size, answer, window):
     assert call.now < 50.0 + 3 * TICK_S, "it had to wait for a clock although nothing was lost"
 
 
-@settings(max_examples=60, deadline=None)
+@settings(PATIENT, max_examples=60)
 @given(st.lists(small, max_size=40), small | st.none(), windows, st.integers(1, 10))
 def test_items_arrive_in_order_and_byte_equal(item_sizes, answer, window, reads_at_once):
     items = [content(size, number) for number, size in enumerate(item_sizes)]
@@ -200,7 +203,7 @@ def test_items_arrive_in_order_and_byte_equal(item_sizes, answer, window, reads_
     assert call.now < 50.0 + 3 * TICK_S, "it had to wait for a clock although nothing was lost"
 
 
-@settings(max_examples=60, deadline=None)
+@settings(PATIENT, max_examples=60)
 @given(st.lists(small, max_size=20), windows)
 def test_all_items_before_an_error_arrive(item_sizes, window):
     items = [content(size, number) for number, size in enumerate(item_sizes)]
@@ -211,7 +214,7 @@ def test_all_items_before_an_error_arrive(item_sizes, window):
     assert call.got == items
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(PATIENT, max_examples=150)
 @given(
     st.sampled_from([0, 10, PART_BYTES + 1, WINDOW + 1]),
     st.lists(small, max_size=8),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from landbridge.errors import CallLost, LandbridgeError, Malformed
@@ -31,6 +31,9 @@ from landbridge.protocol import (
     raised_to_meta,
     unpack,
 )
+
+# A busy machine is no failure.
+PATIENT = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 INSTANCE = "0123456789abcdef" * 2
 TARGET = "geomar/ocean.climatology"
@@ -121,6 +124,7 @@ def drive_caller(caller: Caller, numbered: Numbered, event: tuple, now: float) -
     return caller.took(value, now)
 
 
+@settings(PATIENT)
 @given(
     st.lists(caller_events, max_size=25),
     st.sampled_from([0, 10, PART_BYTES, PART_BYTES + 1, 3 * PART_BYTES]),
@@ -154,6 +158,7 @@ def test_every_order_of_events_ends_a_call_exactly_once(events, size, timeout_s)
     assert ended.error is None or ended.frame is None
 
 
+@settings(PATIENT)
 @given(st.lists(pauses, max_size=20), st.booleans())
 def test_a_backend_that_only_beats_is_waited_for_without_limit(waits, cancels):
     caller, now = Caller(TARGET, [], 0), 0.0
@@ -221,6 +226,7 @@ class Code:
         return responder.finished(now) if name == "finished" else responder.stopped(now)
 
 
+@settings(PATIENT)
 @given(
     st.lists(responder_events, max_size=25),
     st.sampled_from([(0, None), (10, None), (PART_BYTES, PART_BYTES + 1)]),
@@ -289,6 +295,7 @@ def test_every_order_of_events_answers_at_most_once_and_is_forgotten_when_the_co
     assert sum(isinstance(action, Run) for action in actions) <= 1
 
 
+@settings(PATIENT)
 @given(st.integers(0, 16 * 1024 - 1))
 def test_a_request_without_a_window_is_dropped(granted):
     responder = Responder(TARGET, INSTANCE, interruptible=True)

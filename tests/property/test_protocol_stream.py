@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from landbridge.errors import LandbridgeError
@@ -19,6 +19,9 @@ from landbridge.protocol import (
     Outgoing,
     unpack,
 )
+
+# A busy machine is no failure.
+PATIENT = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 LIMIT = 300_000
 windows = st.integers(SMALLEST_WINDOW, 200_000)
@@ -39,6 +42,7 @@ def split(body: bytes, cuts: list[int]) -> list[memoryview]:
     return [memoryview(body)[first:last] for first, last in itertools.pairwise(places)]
 
 
+@settings(PATIENT)
 @given(st.data(), windows, st.booleans())
 def test_values_arrive_equal_within_credit_and_without_deadlock(data, window, lazy):
     values = data.draw(
@@ -74,6 +78,7 @@ def test_values_arrive_equal_within_credit_and_without_deadlock(data, window, la
     assert arrived == sent
 
 
+@settings(PATIENT)
 @given(windows, st.lists(st.integers(0, 5_000), max_size=60), st.lists(st.integers(0, 1 << 60), max_size=10))
 def test_late_and_doubled_grants_never_lower_the_credit(window, sizes, grants):
     sender = Outgoing(window, min(PART_BYTES, window // 2 - OVERHEAD))
@@ -87,6 +92,7 @@ def test_late_and_doubled_grants_never_lower_the_credit(window, sizes, grants):
         assert sent <= credit
 
 
+@settings(PATIENT)
 @given(
     st.lists(
         st.tuples(st.sampled_from([Kind.ITEM, Kind.RESULT, Kind.PART]), st.integers(0, 40_000), st.integers(0, 1 << 50))

@@ -113,7 +113,7 @@ def method(
     """
     if isinstance(share, str):
         share = (share,)
-    if timeout_s is not None and timeout_s <= 0:
+    if timeout_s is not None and not timeout_s > 0:
         raise ValueError(f"timeout_s must be more than 0 s, not {timeout_s!r}")
     home = sys._getframe(1).f_globals.get("__name__", "")
     mark = _Mark(home, tuple(check_pattern(pattern) for pattern in share), pure, timeout_s)

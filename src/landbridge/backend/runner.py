@@ -239,7 +239,8 @@ class Runner:
 
     @staticmethod
     def _encode(value: object) -> tuple[Parts, int]:
-        parts = wire.encode(value)
+        # Copied: the method, or the next step of its generator, may change an array before it has been sent.
+        parts = [bytes(part) if isinstance(part, memoryview) else part for part in wire.encode(value)]
         return parts, wire.size_bytes(parts)
 
     def _post_error(self, running: Running, error: BaseException) -> None:

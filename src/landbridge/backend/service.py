@@ -96,6 +96,7 @@ class Backend:
         self.spec, methods = read_module(
             self.name, exposed.doc, {name: method.function for name, method in exposed.methods.items()},
             version=exposed.version,
+            pure=[name for name, method in exposed.methods.items() if method.pure],
         )  # fmt: skip
         self._served = {
             name: _Served(

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 __all__ = ["Connection", "Message", "Subscription"]
 
 _log = logging.getLogger(__name__)
-_PING_INTERVAL_S = 15.0
+_PING_INTERVAL_S = 5.0
 _QUEUED_LIMIT_BYTES = 32 * 1024 * 1024
 _CLOSE_TIMEOUT_S = 2.0
 _MAX_BACKOFF_S = 2.0
@@ -217,15 +217,17 @@ class Connection:
         BrokerUnreachable
             When the connection is closed, or away and too much is waiting.
         """
-        payload = parts[0] if len(parts) == 1 and type(parts[0]) is bytes else b"".join(parts)
+        size_bytes = 0
+        for part in parts:
+            size_bytes += len(part) if type(part) is bytes else memoryview(part).nbytes
         client = self._client
-        if len(payload) > client._max_payload:
-            raise TooLarge("The message", len(payload), client._max_payload, "Send it in parts")
+        if size_bytes > client._max_payload:
+            raise TooLarge("The message", size_bytes, client._max_payload, "Send it in parts")
         if not (_is_one_word(subject) and (not reply or _is_one_word(reply))):
             raise ValueError(f"not a subject: {printable(repr(subject), 200)}, reply {printable(repr(reply), 200)}")
         if not client.connected.is_set():
-            self._check_may_queue(len(payload))
-        client.send(subject, reply, payload)
+            self._check_may_queue(size_bytes)
+        client.send(subject, reply, parts, size_bytes)
 
     def _check_may_queue(self, size_bytes: int) -> None:
         if self._ended or self._client.is_closed:
@@ -417,14 +419,16 @@ class Connection:
 
     async def _shut(self, client: NatsClient) -> None:
         client.lose("the connection is closed")
+        if client._flush_queue is None:  # `connect` refused its arguments
+            return
         try:
             async with asyncio.timeout(_CLOSE_TIMEOUT_S):
-                if client._flush_queue is not None:  # else `connect` refused its arguments
-                    await client._close(client.CLOSED, do_cbs=False)
+                await client._close(client.CLOSED, do_cbs=False)
         except (OSError, TimeoutError):
             # Somebody who does not read must not keep us: what was not written by now is dropped.
             if client._transport is not None:
                 client._transport.close()
+                await client._transport.wait_closed()
 
     # Called by nats-py
 

@@ -32,7 +32,7 @@ from nats.aio.transport import TcpTransport
 from .events import denied_by, refuses_credentials
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from .events import Denied
 
@@ -41,6 +41,7 @@ __all__ = ["Listener", "NatsClient"]
 _log = logging.getLogger(__name__)
 _RECENT_SUBJECTS = 4096
 _CLOSE_TIMEOUT_S = 1.0
+_WORTH_JOINING_BYTES = 32 * 1024
 # A server that answers each reconnect with an error again would be asked for ever.
 _MAX_ERRORS = 5
 _ERRORS_WITHIN_S = 30.0
@@ -118,11 +119,11 @@ class NatsClient(Client):
 
     # Hot paths
 
-    def send(self, subject: str, reply: str, payload: bytes) -> None:
+    def send(self, subject: str, reply: str, parts: Sequence[bytes | memoryview], size_bytes: int) -> None:
         """Queue a message; it is written at the end of this turn of the loop. Subjects must have been checked."""
         self._recent.append(subject)
-        command = b"PUB %b %b %d\r\n%b\r\n" % (subject.encode(), reply.encode(), len(payload), payload)
-        self._queue(command)
+        # Joined once: formatting 512 KB into bytes takes 20 times as long.
+        self._queue(b"".join((f"PUB {subject} {reply} {size_bytes}\r\n".encode(), *parts, b"\r\n")))
 
     def _queue(self, command: bytes) -> None:
         self._pending.append(command)
@@ -135,9 +136,11 @@ class NatsClient(Client):
         """Hand everything queued to the socket, if there is one; else it stays queued for the next connection."""
         self._write_scheduled = False
         if self._pending and self._status == Client.CONNECTED:
-            queued, self._pending, self._pending_data_size = self._pending, [], 0
-            if len(queued) == 1:
-                self._transport.write(queued[0])
+            queued, size_bytes = self._pending, self._pending_data_size
+            self._pending, self._pending_data_size = [], 0
+            if len(queued) == 1 or size_bytes > len(queued) * _WORTH_JOINING_BYTES:
+                for command in queued:
+                    self._transport.write(command)
             else:
                 self._transport.writelines(queued)
 

@@ -138,7 +138,7 @@ class AsyncMethod:
 
     def options(self, *, timeout_s: float | None = None) -> AsyncMethod:
         """Return the same method with other options, as `landbridge.client.network.Method.options` has them."""
-        if timeout_s is not None and timeout_s <= 0:
+        if timeout_s is not None and not timeout_s > 0:
             raise ValueError(f"timeout_s must be more than 0 s, not {timeout_s!r}")
         return AsyncMethod(self._network, self._address, timeout_s)
 
@@ -191,8 +191,9 @@ class AsyncCall:
         if method is None:
             raise UnknownMember(spec.name, name, nearest(name, spec.methods))
         self._spec = method
-        bound = bind(method, args, kwargs)
-        parts = wire.encode({key: lower_arguments(value) for key, value in bound.items()})
+        # Copied: the caller may change an array as soon as this returns.
+        encoded = wire.encode(lower_arguments(bind(method, args, kwargs)))
+        parts = [bytes(part) if isinstance(part, memoryview) else part for part in encoded]
         self._call_id = self._network._link_now.start(
             self._address, parts, wire.size_bytes(parts), self, self._timeout_s
         )

@@ -241,7 +241,7 @@ class Link:
             else:
                 self._act(entry, entry.caller.received(unpack(delivered.payload), now))
         except ProtocolMismatch as error:
-            self._drop(entry, error)
+            self._act(entry, entry.caller.broken(error, now))
         except Malformed as error:
             # Not a message of ours: the call goes on, and silence ends it if nothing better comes.
             _log.warning("ignored an answer: %s", error.reason)

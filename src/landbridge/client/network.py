@@ -251,9 +251,9 @@ class Method:
 
     def start(self, *args: Any, **kwargs: Any) -> Call:
         """Call the method and return at once."""
-        bound = bind(self._spec, args, kwargs)
-        arguments = {name: lower_arguments(value) for name, value in bound.items()}
-        parts = wire.encode(arguments)
+        arguments = lower_arguments(bind(self._spec, args, kwargs))
+        # Copied: the caller may change an array as soon as this returns.
+        parts = [bytes(part) if isinstance(part, memoryview) else part for part in wire.encode(arguments)]
         call = Call(str(self._address), self._spec, self._types)
         link = self._network._link()
         io_loop().call_soon_threadsafe(call.begin, link, self._address, parts, wire.size_bytes(parts), self._timeout_s)
@@ -298,7 +298,7 @@ class Method:
         timeout_s : float, optional
             Time limit for each call, in seconds; None (as without options): as long as the backend shows that it works.
         """
-        if timeout_s is not None and timeout_s <= 0:
+        if timeout_s is not None and not timeout_s > 0:
             raise ValueError(f"timeout_s must be more than 0 s, not {timeout_s!r}")
         return type(self)(self._network, self._address, self._spec, self._types, timeout_s)
 

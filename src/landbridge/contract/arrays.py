@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sys
+import typing
+from collections.abc import Iterable
 from typing import Any, NamedTuple, cast
 
 import numpy as np
@@ -11,7 +13,15 @@ from pydantic_core import CoreSchema, core_schema
 from .schema import JsonSchema
 from .verdict import refuse
 
-__all__ = ["ArrayHint", "is_array_like", "plain_scalars", "read_class", "read_generic", "to_list"]
+__all__ = [
+    "ArrayHint",
+    "is_array_like",
+    "plain_scalars",
+    "read_class",
+    "read_generic",
+    "to_list",
+    "with_array_like_whole",
+]
 
 
 class ArrayHint(NamedTuple):
@@ -37,6 +47,16 @@ def is_array_like(hint: Any) -> bool:
     """Return whether `hint` is ``numpy.typing.ArrayLike``, which takes whatever becomes an array."""
     module = sys.modules.get("numpy.typing")
     return module is not None and hint is module.ArrayLike
+
+
+def with_array_like_whole(hints: Iterable[Any]) -> list[Any]:
+    """Return the members of a union with those of ``ArrayLike``, which Python dissolves in it, put together again."""
+    module = sys.modules.get("numpy.typing")
+    parts = typing.get_args(module.ArrayLike) if module is not None else ()
+    found = list(hints)
+    if not parts or not all(part in found for part in parts):
+        return found
+    return [module.ArrayLike, *(hint for hint in found if hint not in parts)]  # type: ignore[union-attr]
 
 
 def read_class(cls: type) -> ArrayHint | None:
@@ -164,6 +184,9 @@ def plain_scalars(value: Any, budget: list[int], depth: int = 0) -> Any:
         return value.item()
     if isinstance(value, np.ndarray) and value.ndim == 0 and value.dtype.kind in "biufcmMSU":
         return plain_scalars(value[()], budget, depth)
+    if isinstance(value, np.ndarray):
+        budget[0] -= value.size  # where a list is declared, each of its items may be wrong
+        return value
     kind = type(value)
     if kind not in (list, tuple, dict, set, frozenset) or depth > _MAX_NESTING:
         return value

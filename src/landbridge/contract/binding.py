@@ -69,7 +69,7 @@ def _bind_all(spec: MethodSpec, plan: BindingPlan, args: tuple[Any, ...], kwargs
                     f"{key!r} as a further keyword"
                 )
             values[key] = value
-        elif refused := [key for key in kwargs if key in only_by_place]:
+        elif refused := [name for name in plan.positional if name in only_by_place and name in kwargs]:
             shown = ", ".join(refused)
             raise TypeError(f"{name}() got some positional-only arguments passed as keyword arguments: '{shown}'")
         else:

@@ -91,11 +91,11 @@ class HintReader:
             return self._union(choices) if choices else _anything()
         if hasattr(hint, "__supertype__"):  # NewType
             return self.read(hint.__supertype__)
+        if arrays.is_array_like(hint):
+            return Compiled(core_schema.any_schema(), {"x-landbridge": "array-like"}, _ANY)
         origin = typing.get_origin(hint)
         if type(hint).__name__ == "TypeAliasType" or type(origin).__name__ == "TypeAliasType":
             return self._alias(hint if origin is None else origin)
-        if arrays.is_array_like(hint):
-            return Compiled(core_schema.any_schema(), {"x-landbridge": "array-like"}, _ANY)
         if origin is None:
             return self._class(hint)
         arguments = typing.get_args(hint)
@@ -221,7 +221,7 @@ class HintReader:
         return Compiled(core, json, _CONTAINER)
 
     def _union(self, hints: Iterable[Any]) -> Compiled:
-        choices = [self.read(hint) for hint in hints]
+        choices = [self.read(hint) for hint in arrays.with_array_like_whole(hints)]
         json: JsonSchema = {"anyOf": [choice.json for choice in choices]}
         solid = sorted((c for c in choices if c.json != {"type": "null"}), key=lambda choice: choice.rank)
         rank = max(choice.rank for choice in choices)

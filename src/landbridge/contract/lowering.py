@@ -75,18 +75,21 @@ def _lower(value: Any, seen: dict[int, tuple[Any, Any]]) -> Any:
     kind = type(value)
     if kind in _PLAIN:
         return value
+    if isinstance(value, enum.Enum):
+        if isinstance(value, enum.Flag):
+            return value._value_  # the plain attribute: .value costs 0.5 us more
+        return value._name_ if travels_by_name(type(value)) else value._value_
     if id(value) in seen:
         return seen[id(value)][1]
     # The value is kept beside its answer: an object made by a property would else leave its id to the next one.
     seen[id(value)] = (value, value)
     if kind in _CONTAINERS:
-        lowered = _lower_container(value, seen)
+        try:
+            lowered = _lower_container(value, seen)
+        except TypeError:  # a record in a set, or as a key: a dict can be neither, so it is left for the wire to refuse
+            lowered = value
         seen[id(value)] = (value, lowered)
         return lowered
-    if isinstance(value, enum.Enum):
-        if isinstance(value, enum.Flag):
-            return value._value_  # the plain attribute: .value costs 0.5 us more
-        return value._name_ if travels_by_name(type(value)) else value._value_
     parts = _parts(value)
     if parts is None:
         return value

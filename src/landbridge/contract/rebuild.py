@@ -70,7 +70,10 @@ def _enum_class(name: str, schema: JsonSchema) -> type | None:
         return None
     aliases = schema.get("x-enum-aliases", {})
     members = dict(zip(names, values, strict=True))
-    pairs = [*members.items(), *((alias, members[to]) for alias, to in aliases.items() if to in members)]
+    pairs = [
+        *zip(names, values, strict=True),
+        *((alias, members[to]) for alias, to in aliases.items() if to in members),
+    ]
     if not all(is_parameter_name(member) and not member.startswith("_") and member != "mro" for member, _ in pairs):
         return None
     if len(dict(pairs)) != len(pairs) or not all(

@@ -7,6 +7,7 @@
     SENT       BEAT                         RUNNING    the rest of the arguments follows
     SENT       nobody received it           SENT       once more, while backends may still be reconnecting
     SENT       … for too long               DONE       ended: ModuleOffline
+    SENT       … and then cancel            DONE       ended: CallCancelled, state stopped
     SENT/RUN   ITEM, PROGRESS               same       handed on
     SENT/RUN   RESULT, END, ERROR,          DONE       ended
                CANCELLED

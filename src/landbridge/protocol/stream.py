@@ -74,7 +74,7 @@ class Outgoing:
 
     def put(self, kind: Kind, meta: dict[str, Any], parts: Sequence[bytes | memoryview], size: int) -> None:
         """Queue a value of `size` bytes for sending."""
-        views = [_as_bytes(memoryview(part)) for part in parts if len(part)]
+        views = [_as_bytes(view) for view in (memoryview(part) for part in parts) if view.nbytes]
         if size > self._part_bytes:
             meta = {**meta, "total": size}
         self._queue.append((kind, meta, views, size))

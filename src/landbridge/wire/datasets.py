@@ -1,7 +1,7 @@
 """Tags for xarray: DataArray and Dataset, with coordinates, attributes and which of them are indexes.
 
 A dataset is its variables, the names of those that are coordinates, and the names of those with an index. Lazy and
-dask arrays are loaded. Of `encoding`, which may hold compressor objects and open files, goes what is plain data.
+dask arrays are loaded. Of `encoding`, which may hold compressor objects and open files, goes what is plain data, but for the path of the file.
 """
 
 from __future__ import annotations
@@ -104,7 +104,8 @@ def _indexed(owner: Any) -> list[Hashable]:
 
 
 def _travelling(encoding: dict[Any, Any]) -> dict[Any, Any]:
-    return {key: value for key, value in encoding.items() if type(key) is str and _is_plain(value)}
+    # `source` is a path on the machine that opened the file: of no use elsewhere, and nobody's business there.
+    return {key: value for key, value in encoding.items() if type(key) is str and key != "source" and _is_plain(value)}
 
 
 def _is_plain(value: object, depth: int = 0) -> bool:

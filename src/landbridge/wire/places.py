@@ -40,7 +40,7 @@ def survey(root: object, *, depth: int, items: int) -> set[type] | frozenset[typ
     TooDeep, TooMany
         When a limit is passed.
     """
-    if type(root) is dict and len(root) < items and {*map(type, root), *map(type, root.values())} <= LEAVES:
+    if type(root) is dict and 2 * len(root) <= items and {*map(type, root), *map(type, root.values())} <= LEAVES:
         return _NOTHING_ODD  # the arguments of most calls
     level: list[object] = [root]
     odd: set[type] = set()

@@ -7,6 +7,7 @@ import base64
 import logging
 import os
 import signal
+from array import array
 from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from urllib.parse import urlsplit
@@ -43,8 +44,10 @@ async def test_a_message_arrives_as_it_was_sent(network, server):
     async with connected(server.url, network.user()) as peer:
         await peer.connection.subscribe("a.*", peer.on_message)
         peer.connection.publish("a.b", b"one", memoryview(b"-two"), reply="r.1")
-        peer.connection.publish("a.c")
         assert await peer.message() == Message("a.b", "r.1", b"one-two", False)
+        peer.connection.publish("a.b", memoryview(array("d", [1.5])), b"!")
+        assert (await peer.message()).payload == array("d", [1.5]).tobytes() + b"!"
+        peer.connection.publish("a.c")
         assert await peer.message() == Message("a.c", "", b"", False)
 
 

@@ -267,6 +267,18 @@ def test_a_backend_that_does_not_answer_a_cancel_is_left():
     assert error.state == "stopping"
 
 
+def test_a_stream_that_flows_on_does_not_put_off_the_end_of_a_cancelled_call():
+    caller = running(window=SMALLEST_WINDOW)
+    caller.cancel(1.0)
+    for number in range(4):
+        now = 2.0 + number / 2
+        for action in caller.received(message(Kind.ITEM, number, bytes(8_000)), now):
+            assert isinstance(action, Item)
+            caller.took(action.cost, now)
+        caller.reconnected(now)
+    assert isinstance(error_of(caller.tick(1.0 + CANCEL_WAIT_S)), CallCancelled)
+
+
 def test_nobody_received_is_offline_at_once_on_an_old_connection():
     error = error_of(started().nobody_received(0.01, -100.0))
     assert isinstance(error, ModuleOffline)

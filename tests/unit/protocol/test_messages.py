@@ -7,11 +7,14 @@ import tracemalloc
 
 import msgpack
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from landbridge.errors import Malformed, ProtocolMismatch
 from landbridge.protocol import VERSION, Kind, pack, unpack, version_text
+
+# A busy machine is no failure.
+PATIENT = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 INSTANCE = "0123456789abcdef" * 2
 
@@ -155,6 +158,7 @@ def test_meta_too_long_for_a_message_is_not_packed():
         pack(Kind.ERROR, 0, {"text": "x" * 70_000})
 
 
+@settings(PATIENT)
 @given(st.binary(max_size=300), st.sampled_from(list(Kind)))
 def test_no_bytes_raise_anything_else(noise, kind):
     for payload in (noise, raw(noise, kind=kind), bytes([VERSION]) + noise):
@@ -165,6 +169,7 @@ def test_no_bytes_raise_anything_else(noise, kind):
         assert isinstance(message.meta, dict)
 
 
+@settings(PATIENT)
 @given(
     st.sampled_from(list(Kind)),
     st.integers(0, 0xFFFFFFFF),

@@ -5,11 +5,14 @@ from __future__ import annotations
 import json
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from landbridge.errors import Malformed
 from landbridge.protocol import Presence, pack_presence, unpack_presence
+
+# A busy machine is no failure.
+PATIENT = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 INSTANCE = "0123456789abcdef" * 2
 
@@ -59,6 +62,7 @@ def test_texts_are_made_printable_and_short():
     assert (len(presence.summary), len(presence.version), len(presence.protocol)) == (200, 40, 10)
 
 
+@settings(PATIENT)
 @given(st.binary(max_size=60) | st.text(max_size=60).map(lambda text: text.encode("utf-8", "replace")))
 def test_no_bytes_raise_anything_else(payload):
     with pytest.raises(Malformed):

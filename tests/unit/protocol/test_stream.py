@@ -40,8 +40,11 @@ def test_a_longer_value_says_its_total_and_goes_on_as_parts():
 def test_views_of_wider_items_are_cut_at_bytes():
     array = np.arange(6, dtype=np.float64).reshape(2, 3)
     sender = Outgoing(PLENTY, 20)
-    sender.put(Kind.RESULT, {}, [memoryview(np.empty((0, 3))), memoryview(array), array.data.cast("B")], 96)
-    assert b"".join(bytes(one.body) for one in taken(sender)) == array.tobytes() * 2
+    empty = memoryview(np.empty((3, 0)))
+    sender.put(Kind.RESULT, {}, [empty, memoryview(array), memoryview(np.array(2.5)), array.data.cast("B")], 104)
+    bodies = [bytes(one.body) for one in taken(sender)]
+    assert b"".join(bodies) == array.tobytes() + np.array(2.5).tobytes() + array.tobytes()
+    assert [len(body) for body in bodies] == [20, 20, 20, 20, 20, 4]
 
 
 def test_an_empty_value_is_a_message_too():
