@@ -273,7 +273,7 @@ def test_asyncio_network(ocean):
             several = await asyncio.gather(*(remote.mean_async(n, n) for n in range(100)))
             items = [year async for year in remote.years(0, 500)]
             with pytest.raises(lb.UnknownMember, match="Did you mean 'mean'"):
-                await remote.meen(1, 2)
+                await remote.meann(1, 2)
             with pytest.raises(TypeError, match="async for"):
                 await remote.years(0, 5)
             call = remote.tracked(10_000)

@@ -162,7 +162,7 @@ def test_what_a_method_prints_disturbs_nothing(fragile):
     assert fragile.speak('{"not": "for the caller"}\n\x00') == '{"not": "for the caller"}\n\x00'
 
 
-@pytest.mark.parametrize(("method", "place"), [("unsendable", r"\['files'\]\[2\]"), ("looped", r"\[0\]")])
+@pytest.mark.parametrize(("method", "place"), [("unsendable", r'\["files"\]\[2\]'), ("looped", r"\[0\]")])
 def test_a_result_that_cannot_travel_is_refused_with_its_place(fragile, method, place):
     with pytest.raises(lb.CannotTravel, match=place):
         getattr(fragile, method)()

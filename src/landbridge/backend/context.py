@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Iterable, Iterator, Sized
 from contextvars import ContextVar
 from typing import TypeVar
@@ -45,16 +44,16 @@ class CurrentCall:
         self.call_id = call_id
         self.timeout_s = timeout_s
         self._report = report
-        self._cancelled = threading.Event()
+        self._cancelled = False
 
     @property
     def cancelled(self) -> bool:
         """Whether the caller no longer wants the result. Long loops in plain functions should look and return."""
-        return self._cancelled.is_set()
+        return self._cancelled
 
     def cancel(self) -> None:
         """Note that the result is no longer wanted."""
-        self._cancelled.set()
+        self._cancelled = True
 
     def progress(self, done: float, total: float | None = None, label: str = "") -> None:
         """Tell the caller how far the work is.

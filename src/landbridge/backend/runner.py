@@ -11,7 +11,7 @@ import inspect
 import logging
 import secrets
 import threading
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterator, Sequence
 from enum import Enum
 from typing import Any, Protocol
 
@@ -73,6 +73,9 @@ class Style(Enum):
         return cls.GENERATOR if method.spec.streams else cls.FUNCTION
 
 
+_STREAMS = frozenset({Style.GENERATOR, Style.ASYNC_GENERATOR})
+
+
 class Running:
     """A method that runs.
 
@@ -88,26 +91,33 @@ class Running:
         Where its outcome goes.
     """
 
-    __slots__ = ("_gate", "_stop", "call", "method", "sink", "style")
+    __slots__ = ("_gate", "call", "method", "sink", "stop", "style", "task")
 
     def __init__(self, method: Method, style: Style, call: CurrentCall, sink: Sink) -> None:
         self.method = method
         self.style = style
         self.call = call
         self.sink = sink
-        self._gate = Gate(_AHEAD_BYTES)
-        self._stop: Callable[[], object] | None = None
+        self._gate = Gate(_AHEAD_BYTES) if style in _STREAMS else None
+        self.stop: Callable[[Running], object] | None = None
+        self.task: asyncio.Task[None] | None = None
 
     def sent(self, size: int) -> None:
         """Take note that an item of this size has been sent; the generator may go on."""
-        self._gate.leave(size + _ITEM_OVERHEAD)
+        if self._gate is not None:
+            self._gate.leave(size + _ITEM_OVERHEAD)
+
+    def must_wait(self, size: int, wake: Callable[[], object]) -> bool:
+        """Whether the generator, having handed over an item of this size, is to wait until `wake` is called."""
+        return self._gate is not None and not self._gate.enter(size + _ITEM_OVERHEAD, wake)
 
     def interrupt(self) -> None:
         """Stop as far as possible: a coroutine is cancelled, a generator ends at its next item, a function is told."""
         self.call.cancel()
-        self._gate.open()
-        if self._stop is not None:
-            self._stop()
+        if self._gate is not None:
+            self._gate.open()
+        if self.stop is not None:
+            self.stop(self)
 
 
 class Runner:
@@ -123,6 +133,7 @@ class Runner:
 
     def __init__(self, mailbox: Mailbox, threads: int) -> None:
         self.mailbox = mailbox
+        self._io_loop = asyncio.get_running_loop()
         self._pool = Pool(threads)
         self._loop_thread: LoopThread | None = None
 
@@ -168,7 +179,7 @@ class Runner:
                 self.mailbox.post(running.sink.item, parts, size)
                 del item, parts
                 proceed.clear()
-                if not running._gate.enter(size + _ITEM_OVERHEAD, proceed.set):
+                if running.must_wait(size, proceed.set):
                     proceed.wait()
                 if running.call.cancelled:
                     raise _Interrupted
@@ -178,21 +189,15 @@ class Runner:
                 close()  # so that its own `finally` runs now, in this thread
         self.mailbox.post(running.sink.finished)
 
-    def _in_loop(self, running: Running, coroutine: Any) -> None:
+    def _in_loop(self, running: Running, coroutine: Coroutine[Any, Any, None]) -> None:
         if self._loop_thread is None:
             self._loop_thread = LoopThread("landbridge-async")
-        mailbox = self._loop_thread.mailbox
-        tasks: list[asyncio.Task[None]] = []
+        running.stop = self._cancel
+        self._loop_thread.mailbox.post_from(self._io_loop, _start, running, coroutine)
 
-        def start() -> None:
-            tasks.append(asyncio.get_running_loop().create_task(coroutine))
-
-        def stop() -> None:
-            for task in tasks:
-                task.cancel()
-
-        running._stop = lambda: mailbox.post(stop)
-        mailbox.post(start)
+    def _cancel(self, running: Running) -> None:
+        if self._loop_thread is not None:
+            self._loop_thread.mailbox.post_from(self._io_loop, _cancel, running)
 
     async def _run_coroutine(self, running: Running, frame: memoryview | bytearray) -> None:
         current.set(running.call)
@@ -218,7 +223,7 @@ class Runner:
                     self.mailbox.post(running.sink.item, parts, size)
                     proceed = loop.create_future()
                     wake = _setter(self._loop_thread, proceed)
-                    if not running._gate.enter(size + _ITEM_OVERHEAD, wake):
+                    if running.must_wait(size, wake):
                         await proceed
             finally:
                 await items.aclose()
@@ -296,6 +301,15 @@ async def _guarded_async(items: AsyncIterator[Any]) -> AsyncIterator[Any]:
         raise
     except BaseException as error:
         raise _Raised(error) from None
+
+
+def _start(running: Running, coroutine: Coroutine[Any, Any, None]) -> None:
+    running.task = asyncio.get_running_loop().create_task(coroutine)
+
+
+def _cancel(running: Running) -> None:
+    if running.task is not None:
+        running.task.cancel()
 
 
 def _setter(loop_thread: LoopThread | None, future: asyncio.Future[None]) -> Callable[[], None]:

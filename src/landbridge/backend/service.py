@@ -316,13 +316,18 @@ class _Call:
             return
         now = asyncio.get_running_loop().time()
         left = None if responder.deadline is None else max(responder.deadline - now, 0.0)
-        mailbox = runner.mailbox
         call = CurrentCall(
             responder.target, str(self.caller), self._call_id, left,
-            lambda done, total, label: mailbox.post(self._progress, done, total, label),
+            self._report,
         )  # fmt: skip
         self._running = Running(self._served.method, self._served.style, call, self)
         runner.run(self._running, frame)
+
+    def _report(self, done: float, total: float | None, label: str) -> None:
+        """Take what the method says of its progress, in whatever thread it runs."""
+        runner = self._backend._runner
+        if runner is not None:
+            runner.mailbox.post(self._progress, done, total, label)
 
     def _progress(self, done: float, total: float | None, label: str) -> None:
         now = asyncio.get_running_loop().time()

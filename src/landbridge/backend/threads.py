@@ -20,16 +20,40 @@ _log = logging.getLogger(__name__)
 
 
 class Mailbox:
-    """Calls functions in an event loop, in order, for any thread; many posts cost one wake-up."""
+    """Calls functions in an event loop, in order, for any thread; many posts cost one wake-up.
+
+    Parameters
+    ----------
+    loop : asyncio.AbstractEventLoop
+        Where the functions are called.
+    """
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
+        self._outgoing: list[tuple[Callable[..., object], tuple[Any, ...]]] = []
         self._posts: deque[tuple[Callable[..., object], tuple[Any, ...]]] = deque()
         self._awake = False
 
     def post(self, function: Callable[..., object], *args: Any) -> None:
         """Have `function` called in the loop; dropped when the loop has been closed."""
         self._posts.append((function, args))
+        self._wake()
+
+    def post_from(self, sender: asyncio.AbstractEventLoop, function: Callable[..., object], *args: Any) -> None:
+        """Do as `post`, at the end of the turn of `sender`, the loop that calls this: a turn costs one wake-up.
+
+        Only one loop may use it.
+        """
+        if not self._outgoing:
+            sender.call_soon(self._send)
+        self._outgoing.append((function, args))
+
+    def _send(self) -> None:
+        self._posts.extend(self._outgoing)
+        self._outgoing.clear()
+        self._wake()
+
+    def _wake(self) -> None:
         if not self._awake:
             # Two threads may both get here; a needless wake-up finds an empty box.
             self._awake = True

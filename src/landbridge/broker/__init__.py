@@ -1,10 +1,17 @@
 """Everything that knows NATS: the connection to a broker, and the embedded nats-server."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
 from .accounts import push_account
-from .configuration import MAX_PAYLOAD_BYTES, MAX_PENDING_BYTES, ServerConfig
-from .connection import Connection, Message, Subscription
+from .connection import Connection
 from .events import Closed, Denied, Disconnected, Event, Reconnected
-from .launcher import Server, find_server, start_server
+from .messages import Message, Subscription
+
+if TYPE_CHECKING:
+    from .configuration import MAX_PAYLOAD_BYTES, MAX_PENDING_BYTES, ServerConfig
+    from .launcher import Server, find_server, start_server
 
 __all__ = [
     "MAX_PAYLOAD_BYTES",
@@ -23,3 +30,12 @@ __all__ = [
     "push_account",
     "start_server",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    # Callers connect; only `landbridge up` starts a server, and what that takes costs 15 ms to import.
+    if name not in __all__:
+        raise AttributeError(name)
+    from . import configuration, launcher
+
+    return getattr(launcher if hasattr(launcher, name) else configuration, name)

@@ -6,23 +6,23 @@ import asyncio
 import base64
 import logging
 import random
-import socket
-import ssl
 import time
-from typing import TYPE_CHECKING, NamedTuple, TypeVar
-from urllib.parse import urlsplit
+from typing import TYPE_CHECKING, TypeVar
 
 from ..errors import BrokerUnreachable, LandbridgeError, NotConfigured, TooLarge, printable
 from .events import Closed, Disconnected, Event, Reconnected, expiry_of, refuses_credentials
+from .messages import Message, Subscription, is_one_word
+from .reasons import shown, unreadable, why_closed, why_not_open
 
 if TYPE_CHECKING:
+    import ssl
     from collections.abc import Callable, Coroutine, Sequence
     from typing import Any
 
     from .events import Denied
     from .natsclient import NatsClient
 
-__all__ = ["Connection", "Message", "Subscription"]
+__all__ = ["Connection"]
 
 _log = logging.getLogger(__name__)
 _PING_INTERVAL_S = 5.0
@@ -31,41 +31,6 @@ _CLOSE_TIMEOUT_S = 2.0
 _MAX_BACKOFF_S = 2.0
 _REFUSALS_BELIEVED = 3
 _T = TypeVar("_T")
-
-
-class Message(NamedTuple):
-    """One message as it came; headers say nothing here and are left out.
-
-    Attributes
-    ----------
-    subject : str
-        Where it was sent to; the broker vouches that the sender was allowed to.
-    reply : str
-        Where the sender wants the answer; the broker does not check it.
-    payload : bytes
-        Its content.
-    no_responders : bool
-        True when the broker says that nobody subscribed to what was published with this reply. A hint only: whoever
-        may publish here can say the same.
-    """
-
-    subject: str
-    reply: str
-    payload: bytes
-    no_responders: bool
-
-
-class Subscription:
-    """Interest in a subject, kept over reconnects until `unsubscribe`."""
-
-    __slots__ = ("_client", "_number", "subject")
-
-    def __init__(self, client: NatsClient, number: int, subject: str) -> None:
-        self._client, self._number, self.subject = client, number, subject
-
-    async def unsubscribe(self) -> None:
-        """End it: from the call on nothing is delivered. A second time does nothing."""
-        self._client.unlisten(self._number)
 
 
 class Connection:
@@ -147,7 +112,7 @@ class Connection:
             try:
                 await connection._open_one(url, name, connect_timeout_s, tls)
             except _FirstAttempt as failure:
-                failures.append(f"{_shown(url)}: {_reason(failure.cause, url, connect_timeout_s)}")
+                failures.append(f"{shown(url)}: {why_not_open(failure.cause, url, connect_timeout_s)}")
             else:
                 connection._renew_before_expiry()
                 return connection
@@ -223,7 +188,7 @@ class Connection:
         client = self._client
         if size_bytes > client._max_payload:
             raise TooLarge("The message", size_bytes, client._max_payload, "Send it in parts")
-        if not (_is_one_word(subject) and (not reply or _is_one_word(reply))):
+        if not (is_one_word(subject) and (not reply or is_one_word(reply))):
             raise ValueError(f"not a subject: {printable(repr(subject), 200)}, reply {printable(repr(reply), 200)}")
         if not client.connected.is_set():
             self._check_may_queue(size_bytes)
@@ -239,13 +204,7 @@ class Connection:
 
     async def writable(self) -> None:
         """Wait until what was published has gone to the operating system, so that memory stays bounded."""
-        client = self._client
-        client.write_queued()
-        if client.connected.is_set():
-            try:
-                await client._transport.drain()
-            except OSError:
-                pass  # lost just now; the reader notices and reconnects
+        await self._client.write_all()
 
     async def subscribe(self, subject: str, callback: Callable[[Message], None], *, queue: str = "") -> Subscription:
         """Have `callback` called with each message to `subject`, one after the other.
@@ -264,7 +223,7 @@ class Connection:
         BrokerUnreachable
             When the connection is closed. That the broker refuses is told later, by a `Denied` event.
         """
-        if not (_is_one_word(subject) and (not queue or _is_one_word(queue))):
+        if not (is_one_word(subject) and (not queue or is_one_word(queue))):
             raise ValueError(f"not a subject: {printable(repr(subject), 200)}, queue {printable(repr(queue), 200)}")
         if self._ended:
             raise BrokerUnreachable("The connection to the broker is closed. Connect again.")
@@ -381,7 +340,7 @@ class Connection:
         if self._ended:
             return
         self._end()
-        self._tell(Closed(self._what_to_do(reason)))
+        self._tell(Closed(why_closed(reason, self._jwt_in_use)))
         self._spawn(self._shut(self._client))
 
     def _end(self) -> None:
@@ -389,22 +348,6 @@ class Connection:
         self._client.lose("the connection is closed")
         if self._renewal is not None:
             self._renewal.cancel()
-
-    def _what_to_do(self, reason: str) -> str:
-        said = printable(reason.removeprefix("nats: ").strip("'"), 200)
-        expiry = expiry_of(self._jwt_in_use)
-        if "expired" in reason.lower() or (expiry is not None and expiry <= time.time()):
-            when = f" at {time.strftime('%Y-%m-%d %H:%M:%S', time.gmtime(expiry))} UTC" if expiry else ""
-            return f"The credentials expired{when} and were not renewed. Get new ones: landbridge join"
-        if refuses_credentials(reason):
-            return (
-                f"The broker refuses the credentials ({said}): they were revoked, or are not of this network. "
-                "Ask whoever runs it for new ones: landbridge join"
-            )
-        return (
-            f"The broker ended the connection ({said}), again after each reconnect. "
-            "Ask whoever runs it what it refuses, then connect again."
-        )
 
     def _tell(self, event: Event) -> None:
         try:
@@ -446,7 +389,7 @@ class Connection:
             return ask()
         except Exception as error:
             # Anything but its own errors would end nats-py's reconnecting without a word.
-            self._credential_error = error if isinstance(error, LandbridgeError) else _unreadable(error)
+            self._credential_error = error if isinstance(error, LandbridgeError) else unreadable(error)
             raise nats_errors.Error("the credentials could not be read") from error
 
     def _next_server(self, servers: list[Any], info: dict[str, Any]) -> tuple[Any, float]:
@@ -528,33 +471,3 @@ class _FirstAttempt(Exception):
     def __init__(self, cause: Exception) -> None:
         self.cause = cause
         super().__init__(str(cause))
-
-
-def _is_one_word(text: str) -> bool:
-    """Return whether `text` cannot break out of its place in a line of the protocol."""
-    return text != "" and text.isascii() and text.isprintable() and " " not in text
-
-
-def _unreadable(error: Exception) -> NotConfigured:
-    # Only of errors of files the text is known to hold no secret.
-    why = printable(error, 200) if isinstance(error, OSError) else type(error).__name__
-    return NotConfigured(f"The credentials could not be read or used: {why}. Get new ones: landbridge join")
-
-
-def _shown(url: str) -> str:
-    """Return `url` without a password that may be in it."""
-    head, _, host = url.rpartition("@")
-    return printable(f"{head.partition('//')[0]}//{host}" if head else url, 200)
-
-
-def _reason(error: Exception, url: str, timeout_s: float) -> str:
-    if isinstance(error, ConnectionRefusedError):
-        return "nothing listens there"
-    if isinstance(error, socket.gaierror):
-        return f"the host name {urlsplit(url).hostname!r} is not known"
-    if isinstance(error, ssl.SSLError):
-        return f"no secure connection: {printable(error.reason or error, 200)}"
-    if isinstance(error, TimeoutError):
-        return f"no answer within {timeout_s:g} s"
-    said = printable(str(error).removeprefix("nats: ").strip("'"), 200) or type(error).__name__
-    return f"it refuses the credentials ({said})" if refuses_credentials(said) else said

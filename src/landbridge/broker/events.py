@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import json
 import re
 from dataclasses import dataclass
@@ -90,6 +89,7 @@ def expiry_of(user_jwt: str) -> float | None:
     try:
         body = user_jwt.split(".")[1]
         expiry = json.loads(base64.urlsafe_b64decode(body + "=" * (-len(body) % 4))).get("exp")
-    except (IndexError, ValueError, AttributeError, binascii.Error):
+    except (IndexError, ValueError, AttributeError, RecursionError):
         return None
-    return float(expiry) if isinstance(expiry, int | float) and expiry > 0 else None
+    # What lies beyond the year 30,000 is no date, and could not be shown as one.
+    return float(expiry) if isinstance(expiry, int | float) and 0 < expiry < 2**40 else None

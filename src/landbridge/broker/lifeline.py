@@ -65,21 +65,16 @@ def start_bound(command: Sequence[str], *, directory: Path, output: IO[bytes]) -
 
     def keep() -> None:
         try:
-            process = (
-                _start_on_linux(command, directory, output)
-                if sys.platform == "linux"
-                else _start(command, directory, output)
-            )
+            process, watchdog = _start(command, directory, output)
         except OSError as error:
             failed.append(error)
             settled.set()
             return
         started.append(process)
         settled.set()
-        if sys.platform == "linux":
-            process.wait()
-        else:
-            _watch_over(process)
+        process.wait()
+        if watchdog is not None:
+            watchdog.communicate(b".")
 
     threading.Thread(target=keep, name="landbridge-lifeline", daemon=True).start()
     settled.wait()
@@ -88,11 +83,34 @@ def start_bound(command: Sequence[str], *, directory: Path, output: IO[bytes]) -
     return started[0]
 
 
-def _start_on_linux(command: Sequence[str], directory: Path, output: IO[bytes]) -> subprocess.Popen[bytes]:
-    return _start([sys.executable, "-I", "-S", "-c", _BIND_AND_EXEC, str(os.getpid()), *command], directory, output)
+def _start(
+    command: Sequence[str], directory: Path, output: IO[bytes]
+) -> tuple[subprocess.Popen[bytes], subprocess.Popen[bytes] | None]:
+    """Return the child, and what watches over it where the kernel does not; both run."""
+    python = [sys.executable, "-I", "-S", "-c"]
+    if _kernel_watches():
+        return _run([*python, _BIND_AND_EXEC, str(os.getpid()), *command], directory, output), None
+    process = _run(command, directory, output)
+    try:
+        watchdog = subprocess.Popen(  # noqa: S603
+            [*python, _WATCH, str(process.pid)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+    except OSError:
+        process.kill()
+        process.wait()
+        raise
+    return process, watchdog
 
 
-def _start(command: Sequence[str], directory: Path, output: IO[bytes]) -> subprocess.Popen[bytes]:
+def _kernel_watches() -> bool:
+    return sys.platform == "linux"
+
+
+def _run(command: Sequence[str], directory: Path, output: IO[bytes]) -> subprocess.Popen[bytes]:
     return subprocess.Popen(  # noqa: S603 - the program is one that find_server chose
         command,
         cwd=directory,
@@ -103,16 +121,3 @@ def _start(command: Sequence[str], directory: Path, output: IO[bytes]) -> subpro
         # Ctrl-C in a terminal goes to the whole group; whoever owns the child decides when it ends.
         start_new_session=True,
     )
-
-
-def _watch_over(process: subprocess.Popen[bytes]) -> None:
-    """Wait for the end of `process`, with a watchdog beside it that ends it if this process dies first."""
-    with subprocess.Popen(  # noqa: S603
-        [sys.executable, "-I", "-S", "-c", _WATCH, str(process.pid)],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    ) as watchdog:
-        process.wait()
-        watchdog.communicate(b".")

@@ -42,6 +42,7 @@ _log = logging.getLogger(__name__)
 _RECENT_SUBJECTS = 4096
 _CLOSE_TIMEOUT_S = 1.0
 _WORTH_JOINING_BYTES = 32 * 1024
+_ENOUGH_IN_SOCKET_BYTES = 64 * 1024
 # A server that answers each reconnect with an error again would be asked for ever.
 _MAX_ERRORS = 5
 _ERRORS_WITHIN_S = 30.0
@@ -87,6 +88,10 @@ class _Transport(TcpTransport):
         self._held = b""
         super().close()  # type: ignore[no-untyped-call]
 
+    def waiting_bytes(self) -> int:
+        """Return how much the operating system has not yet taken."""
+        return int(self._io_writer.transport.get_write_buffer_size())
+
     async def wait_closed(self) -> None:
         # What is still to be sent is waited for; from a broker that does not read, for ever.
         closed = asyncio.ensure_future(self._closed())
@@ -115,6 +120,7 @@ class NatsClient(Client):
         self._make_message = make_message
         self._recent: deque[str] = deque(maxlen=_RECENT_SUBJECTS)
         self._write_scheduled = False
+        self._writer: asyncio.Task[None] | None = None
         self._error_times: deque[float] = deque(maxlen=_MAX_ERRORS)
 
     # Hot paths
@@ -133,16 +139,45 @@ class NatsClient(Client):
             asyncio.get_running_loop().call_soon(self.write_queued)
 
     def write_queued(self) -> None:
-        """Hand everything queued to the socket, if there is one; else it stays queued for the next connection."""
+        """Hand what is queued to the socket, if there is one that takes it; the rest follows by itself."""
         self._write_scheduled = False
-        if self._pending and self._status == Client.CONNECTED:
-            queued, size_bytes = self._pending, self._pending_data_size
+        if not self._pending or self._status != Client.CONNECTED:
+            return
+        if self._pending_data_size < len(self._pending) * _WORTH_JOINING_BYTES and not self._is_socket_full():
+            self._transport.writelines(self._pending)
             self._pending, self._pending_data_size = [], 0
-            if len(queued) == 1 or size_bytes > len(queued) * _WORTH_JOINING_BYTES:
-                for command in queued:
-                    self._transport.write(command)
-            else:
-                self._transport.writelines(queued)
+            return
+        written = 0
+        for command in self._pending:
+            # asyncio copies what the socket does not take, and copies the rest again for each piece it takes of it.
+            if self._is_socket_full():
+                break
+            self._transport.write(command)
+            self._pending_data_size -= len(command)
+            written += 1
+        del self._pending[:written]
+        if not self._pending:
+            self._pending_data_size = 0  # nats-py counts its PINGs in, which are never queued
+        else:
+            self._write_scheduled = True
+            self._writer = asyncio.get_running_loop().create_task(self._write_later())
+
+    async def _write_later(self) -> None:
+        with suppress(OSError):  # lost meanwhile; the rest is sent over the next connection
+            await self._transport.drain()
+        self.write_queued()
+
+    def _is_socket_full(self) -> bool:
+        return type(self._transport) is _Transport and self._transport.waiting_bytes() > _ENOUGH_IN_SOCKET_BYTES
+
+    async def write_all(self) -> None:
+        """Wait until nothing is queued, or the connection is lost."""
+        self.write_queued()
+        with suppress(OSError):
+            while self._pending and self._status == Client.CONNECTED:
+                await self._transport.drain()
+                self.write_queued()
+            await self._transport.drain()
 
     async def _process_msg(self, sid: int, subject: bytes, reply: bytes, data: bytes, headers: bytes | None) -> None:
         callback = self.callbacks.get(sid)
@@ -194,7 +229,7 @@ class NatsClient(Client):
         answered = loop.create_future()
         self._round_trips.add(answered)
         try:
-            self.write_queued()  # a PING overtakes what is queued
+            await self.write_all()  # a PING overtakes what is queued
             start = loop.time()
             await self._send_ping(answered)
             await answered

@@ -165,25 +165,27 @@ class AsyncCall:
         self._call_id = ""
         self._spec: MethodSpec | None = None
         self._types: dict[str, type] = {}
-        loop = asyncio.get_running_loop()
-        self._outcome: asyncio.Future[memoryview | bytearray | None] = loop.create_future()
+        self._ended = False
+        self._frame: memoryview | bytearray | None = None
+        self._error: Exception | None = None
         self._items: deque[Item] = deque()
-        self._changed: asyncio.Future[None] | None = None
+        # One future for each task that waits, as one that is cancelled must not take the outcome from the others.
+        self._waiting: list[asyncio.Future[None]] = []
         self._begun: asyncio.Task[None] | None = None
         described = network._described.get(f"{address.institute}/{address.module}")
         if described is not None and described.done() and not described.cancelled() and described.exception() is None:
             self._start(described.result(), args, kwargs)
         else:
-            self._begun = loop.create_task(self._begin(args, kwargs))
+            self._begun = asyncio.get_running_loop().create_task(self._begin(args, kwargs))
 
     async def _begin(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         try:
             self._start(await self._network._describe(self._address), args, kwargs)
         except Exception as error:
-            self._fail(error)
+            self._end(None, error)
 
     def _start(self, described: _Described, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        if self._outcome.done():
+        if self._ended:
             return
         spec, self._types = described
         name = self._address.member or ""
@@ -199,18 +201,22 @@ class AsyncCall:
         )
 
     def __await__(self) -> Generator[Any, None, Any]:
-        return self._value().__await__()
-
-    async def _value(self) -> Any:
-        try:
-            frame = await asyncio.shield(self._outcome)
-        except asyncio.CancelledError:
-            self._request_cancel()
-            raise
-        if frame is None or self._spec is None or self._spec.streams:
-            self._request_cancel()
+        while not self._ended:
+            try:
+                yield from self._change()
+            except asyncio.CancelledError:
+                self._request_cancel()
+                raise
+        if self._error is not None:
+            raise self._error
+        if self._frame is None or self._spec is None or self._spec.streams:
             raise TypeError(f"{self.target} is a stream: loop over it with `async for` instead of awaiting it")
-        return revive(wire.decode(frame), self._spec.returns, self._types)
+        return revive(wire.decode(self._frame), self._spec.returns, self._types)
+
+    def _change(self) -> asyncio.Future[None]:
+        waiting: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.append(waiting)
+        return waiting
 
     def __aiter__(self) -> AsyncIterator[Any]:
         return self._each()
@@ -224,45 +230,50 @@ class AsyncCall:
                     value = revive(wire.decode(item.frame), schema, self._types)
                     self._network._link_now.took(self._call_id, item.cost)
                     yield value
-                if self._outcome.done():
-                    if self._outcome.result() is not None:
-                        raise TypeError(f"{self.target} returns one value: await it instead of looping over it")
-                    return
-                self._changed = asyncio.get_running_loop().create_future()
-                await self._changed
+                if not self._ended:
+                    await self._change()
+                    continue
+                if self._error is not None:
+                    raise self._error
+                if self._frame is not None:
+                    raise TypeError(f"{self.target} returns one value: await it instead of looping over it")
+                return
         finally:
-            if not self._outcome.done():
-                self._request_cancel()
+            self._request_cancel()
 
     def done(self) -> bool:
         """Whether the call has ended, in whatever way."""
-        return self._outcome.done()
+        return self._ended
 
     async def cancel(self) -> str:
         """Stop the remote work and return what became of it, as `Call.cancel` does."""
-        if not self._outcome.done():
-            self._request_cancel()
-            await asyncio.wait([self._outcome], timeout=5.0)
-        if not self._outcome.done():
+        self._request_cancel()
+        try:
+            async with asyncio.timeout(5.0):
+                while not self._ended:
+                    await self._change()
+        except TimeoutError:
             return "stopping"
-        error = self._outcome.exception()
-        return error.state if isinstance(error, CallCancelled) else "finished"
+        return self._error.state if isinstance(self._error, CallCancelled) else "finished"
 
     def _request_cancel(self) -> None:
+        if self._ended:
+            return
         if self._call_id:
             self._network._link_now.cancel(self._call_id)
-        elif not self._outcome.done():
-            self._fail(CallCancelled(self.target, "stopped"))
+        else:
+            self._end(None, CallCancelled(self.target, "stopped"))
 
-    def _fail(self, error: Exception) -> None:
-        if not self._outcome.done():
-            self._outcome.set_exception(error)
-            self._outcome.exception()  # nobody has to look at it
-        self._wake()
+    def _end(self, frame: memoryview | bytearray | None, error: Exception | None) -> None:
+        if not self._ended:
+            self._ended, self._frame, self._error = True, frame, error
+            self._wake()
 
     def _wake(self) -> None:
-        if self._changed is not None and not self._changed.done():
-            self._changed.set_result(None)
+        for waiting in self._waiting:
+            if not waiting.done():
+                waiting.set_result(None)
+        self._waiting.clear()
 
     def progressed(self, progress: Progress) -> None:
         """Take note of how far the method is."""
@@ -275,8 +286,4 @@ class AsyncCall:
 
     def ended(self, frame: memoryview | bytearray | None, error: LandbridgeError | None) -> None:
         """Take the outcome."""
-        if error is not None:
-            self._fail(error)
-        elif not self._outcome.done():
-            self._outcome.set_result(frame)
-            self._wake()
+        self._end(frame, error)

@@ -148,7 +148,7 @@ class Call:
                         bar.update(event.done, event.total, event.label or None)
                         continue
                     value = revive(wire.decode(event.frame), self._spec.items, self._types)
-                    self._post("took", event.cost)
+                    io_loop().call_soon_threadsafe(self.took_in_loop, event.cost)
                     bar.close()
                     yield value
             if self._error is not None:
@@ -190,12 +190,8 @@ class Call:
         return event
 
     def _request_cancel(self) -> None:
-        if self._link is not None:
-            io_loop().call_soon_threadsafe(self._link.cancel, self._call_id)
-
-    def _post(self, name: str, cost: int) -> None:
-        if self._link is not None:
-            io_loop().call_soon_threadsafe(getattr(self._link, name), self._call_id, cost)
+        # Through the loop in any case: the call itself may still be waiting there to begin.
+        io_loop().call_soon_threadsafe(self.cancel_in_loop)
 
     # What follows is called in the I/O thread.
 
@@ -207,6 +203,16 @@ class Call:
             self._call_id = link.start(target, parts, size, self, timeout_s)
         except LandbridgeError as error:
             self.ended(None, error)
+
+    def cancel_in_loop(self) -> None:
+        """Ask for the call to be stopped."""
+        if self._link is not None:
+            self._link.cancel(self._call_id)
+
+    def took_in_loop(self, cost: int) -> None:
+        """Take note that an item has been used."""
+        if self._link is not None:
+            self._link.took(self._call_id, cost)
 
     def progressed(self, progress: Progress) -> None:
         """Take note of how far the method is."""

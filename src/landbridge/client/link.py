@@ -54,6 +54,7 @@ __all__ = ["CATALOGUE", "Link", "Observer"]
 
 _log = logging.getLogger(__name__)
 _TICK_S = 0.1
+_CLOSE_S = 1.0
 _CREDIT_BYTES = 32 * 1024 * 1024
 """What all calls of one connection may have under way together: half of what the broker holds before it cuts us."""
 
@@ -93,7 +94,8 @@ class Link:
         self._conn_id = secrets.token_hex(16)
         self._calls: dict[str, _Entry] = {}
         self._ticking: asyncio.Task[None] | None = None
-        self._closed: str = ""
+        self._closed = ""
+        self._closing = False
 
     async def open(self) -> None:
         """Connect, and learn what modules there are.
@@ -123,11 +125,15 @@ class Link:
 
     async def close(self) -> None:
         """End all calls, tell their backends, and disconnect."""
-        if self._connection is None or self._closed:
+        if self._connection is None or self._closing:
             return
+        self._closing = True
         now = self._loop.time()
         for entry in list(self._calls.values()):
             self._act(entry, entry.caller.cancel(now))
+        # A backend that has a call but has not said so yet can only be told to stop once it has.
+        while any(not entry.caller.instance for entry in self._calls.values()) and self._loop.time() < now + _CLOSE_S:
+            await asyncio.sleep(0.01)
         self._closed = "the connection was closed here"
         self._end_all(self._closed)
         if self._ticking is not None:
@@ -153,7 +159,7 @@ class Link:
         caller = Caller(str(target), parts, size, timeout_s=timeout_s, window=window)
         call_id = secrets.token_hex(16)
         entry = _Entry(caller, observer, target, call_id)
-        if self._closed:
+        if self._closing or self._closed:
             observer.ended(None, CallCancelled(str(target), "stopped"))
             return call_id
         self._calls[call_id] = entry

@@ -32,6 +32,7 @@ from __future__ import annotations
 import re
 import struct
 from enum import IntEnum
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import msgpack
@@ -45,6 +46,7 @@ VERSION = 0x10
 
 _PREAMBLE = struct.Struct("<BBHI")
 _META_LIMIT = 0xFFFF
+_SHORT_META = 64
 # Lists and maps of meta are short; without this bound nested headers could each reserve as much as meta is long.
 _ENTRIES_LIMIT = 256
 _INSTANCE = re.compile(r"[0-9a-f]{32}")
@@ -142,7 +144,10 @@ def unpack(payload: bytes) -> Message:
     end = 8 + meta_length
     if end > len(payload):
         raise Malformed(f"meta of {meta_length} bytes is longer than its message")
-    return Message(kind, sequence, _read_meta(payload[8:end]), memoryview(payload)[end:])
+    packed = payload[8:end]
+    # Most calls say the same: what is short is read once. Nobody changes a meta that was read.
+    meta = _read_short_meta(packed) if meta_length <= _SHORT_META else _read_meta(packed)
+    return Message(kind, sequence, meta, memoryview(payload)[end:])
 
 
 def _read_meta(packed: bytes) -> dict[str, Any]:
@@ -171,6 +176,11 @@ def _read_meta(packed: bytes) -> dict[str, Any]:
     if "instance" in meta and not _INSTANCE.fullmatch(meta["instance"]):
         raise Malformed("field instance of meta is not 32 hexadecimal digits")
     return meta
+
+
+@lru_cache(1024)
+def _read_short_meta(packed: bytes) -> dict[str, Any]:
+    return _read_meta(packed)
 
 
 def _no_extension(code: int, data: bytes) -> Any:

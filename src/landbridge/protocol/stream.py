@@ -58,7 +58,7 @@ class Outgoing:
         self._part_bytes = part_bytes
         self._sent = 0
         self._sequence = 0
-        self._queue: deque[tuple[Kind, dict[str, Any], list[memoryview], int]] = deque()
+        self._queue: deque[tuple[Kind, dict[str, Any], Sequence[bytes | memoryview], int]] = deque()
 
     @property
     def waiting(self) -> bool:
@@ -74,10 +74,10 @@ class Outgoing:
 
     def put(self, kind: Kind, meta: dict[str, Any], parts: Sequence[bytes | memoryview], size: int) -> None:
         """Queue a value of `size` bytes for sending."""
-        views = [_as_bytes(view) for view in (memoryview(part) for part in parts) if view.nbytes]
         if size > self._part_bytes:
             meta = {**meta, "total": size}
-        self._queue.append((kind, meta, views, size))
+            parts = [_as_bytes(view) for view in (memoryview(part) for part in parts) if view.nbytes]
+        self._queue.append((kind, meta, parts, size))
 
     def grant(self, granted: int) -> None:
         """Take note of what the receiver can take in all; a smaller number than before is an old message."""
@@ -87,17 +87,18 @@ class Outgoing:
         """Return the messages that may be sent now, each as a list of byte strings."""
         messages: list[list[bytes | memoryview]] = []
         while self._queue:
-            kind, meta, views, left = self._queue[0]
+            kind, meta, parts, left = self._queue[0]
             length = min(left, self._part_bytes)
             if self._sent + length + OVERHEAD > self._granted:
                 break
             self._sent += length + OVERHEAD
-            body, rest = _cut(views, length)
-            messages.append([self.head(kind, meta), *body])
-            if length < left:
-                self._queue[0] = (Kind.PART, {}, rest, left - length)
-            else:
+            if length == left:
+                messages.append([self.head(kind, meta), *parts])
                 self._queue.popleft()
+            else:
+                body, rest = _cut(parts, length)
+                messages.append([self.head(kind, meta), *body])
+                self._queue[0] = (Kind.PART, {}, rest, left - length)
         return messages
 
 
@@ -106,13 +107,15 @@ def _as_bytes(view: memoryview) -> memoryview:
     return view if view.ndim == 1 and view.itemsize == 1 else view.cast("B")
 
 
-def _cut(views: list[memoryview], length: int) -> tuple[list[memoryview], list[memoryview]]:
-    taken: list[memoryview] = []
-    for place, view in enumerate(views):
-        if view.nbytes > length:
-            return [*taken, view[:length]], [view[length:], *views[place + 1 :]]
-        taken.append(view)
-        length -= view.nbytes
+def _cut(
+    parts: Sequence[bytes | memoryview], length: int
+) -> tuple[list[bytes | memoryview], list[bytes | memoryview]]:
+    taken: list[bytes | memoryview] = []
+    for place, part in enumerate(parts):
+        if len(part) > length:
+            return [*taken, part[:length]], [part[length:], *parts[place + 1 :]]
+        taken.append(part)
+        length -= len(part)
     return taken, []
 
 

@@ -15,6 +15,7 @@ inboxes of others.
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import NamedTuple
 
 from ..errors import InvalidName, Malformed
@@ -116,6 +117,7 @@ def catalogue_subject(owner: str, module: str) -> str:
     return f"lb.cat.{owner}.{module}"
 
 
+@lru_cache(4096)  # the same callers call the same methods
 def parse_call(subject: str) -> CallSubject:
     """Return who calls what, every token checked.
 

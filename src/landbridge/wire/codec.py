@@ -12,11 +12,11 @@ from typing import Any
 import msgpack
 
 from ..errors import CannotTravel, LandbridgeError, Malformed, TooLarge
-from . import arrays, datasets, plain, times  # noqa: F401 - they fill the tables
+from . import plain, times  # noqa: F401 - they fill the tables
 from .frame import DEFAULT, INLINE_BYTES, Limits, Part, Sink, Source, frame_parts, split_frame
 from .places import LEAVES, TooDeep, TooMany, locate, survey
 from .refusals import refusal
-from .tags import DECODERS, Refused, encoder_for
+from .tags import Refused, decoder_for, encoder_for
 
 __all__ = ["decode", "encode"]
 
@@ -27,7 +27,16 @@ _SWALLOWED = frozenset({memoryview, msgpack.ExtType, msgpack.Timestamp})
 
 _AWKWARD = _SWALLOWED | {bytearray, bytes}
 _NUMBERS = frozenset({type(None), bool, int, float})
-_PREFIXES = {tag: b"\x92" + msgpack.packb(tag) for tag in DECODERS}
+
+
+class _Prefixes(dict[str, bytes]):
+    def __missing__(self, tag: str) -> bytes:
+        prefix: bytes = b"\x92" + msgpack.packb(tag)
+        self[tag] = prefix
+        return prefix
+
+
+_PREFIXES = _Prefixes()
 
 
 class _Writer(Sink):
@@ -225,7 +234,7 @@ class _Reader:
         self.level -= 1
         if type(pair) is not list or len(pair) != 2 or type(pair[0]) is not str:
             raise Malformed("a tagged value is not a pair of tag and payload")
-        decoder = DECODERS.get(pair[0])
+        decoder = decoder_for(pair[0])
         if decoder is None:
             raise Malformed(f"unknown tag {pair[0][:60]!r}")
         return decoder(pair[1], self.source)

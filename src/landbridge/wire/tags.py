@@ -21,6 +21,7 @@ __all__ = [
     "Encoder",
     "Refused",
     "Step",
+    "decoder_for",
     "decodes",
     "encoder_for",
     "encodes",
@@ -70,9 +71,22 @@ def decodes(tag: str) -> Callable[[Decoder], Decoder]:
     return register
 
 
+def _load_scientific() -> None:
+    """Fill the tables with what is known of NumPy and xarray; not before it is needed, as NumPy takes 70 ms to import."""
+    from . import arrays, datasets  # noqa: F401 - they fill the tables
+
+    LATE.pop("numpy", None)
+
+
+LATE.update(dict.fromkeys(("numpy", "xarray", "cftime"), _load_scientific))
+
+
 def _meet(kind: type) -> None:
-    if register := LATE.get(kind.__module__.partition(".")[0]):
+    package = kind.__module__.partition(".")[0]
+    while (register := LATE.get(package)) is not None:
         register()
+        if LATE.get(package) is register:
+            return
 
 
 def encoder_for(kind: type) -> Encoder | None:
@@ -80,6 +94,13 @@ def encoder_for(kind: type) -> Encoder | None:
     if kind not in ENCODERS:
         _meet(kind)
     return ENCODERS.get(kind)
+
+
+def decoder_for(tag: str) -> Decoder | None:
+    """Return the decoder for a tag, or None."""
+    if tag not in DECODERS and LATE.get("numpy") is _load_scientific:
+        _load_scientific()
+    return DECODERS.get(tag)
 
 
 def steps_for(kind: type) -> Steps | None:
