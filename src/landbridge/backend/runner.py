@@ -165,9 +165,10 @@ class Runner:
             if running.style is Style.GENERATOR:
                 self._run_generator(running, value)
             else:
-                self._post_result(running, value)
+                parts, size = self._encode(running.method.lower(value))
+                self.mailbox.post(running.sink.result, parts, size)
         except BaseException as error:  # sys.exit in a method must end the call, not the backend
-            self._post_error(running, error)
+            self.mailbox.post(running.sink.failed, self._error_meta(running, error))
         finally:
             current.set(None)
 
@@ -201,15 +202,20 @@ class Runner:
 
     async def _run_coroutine(self, running: Running, frame: memoryview | bytearray) -> None:
         current.set(running.call)
+        loop = asyncio.get_running_loop()
         try:
             args, kwargs = self._arguments(running, frame)
             try:
                 value = await running.method.function(*args, **kwargs)
             except BaseException as error:
                 raise _Raised(error) from None
-            self._post_result(running, value)
+            parts, size = self._encode(running.method.lower(value))
+            # What ends in the same turn is handed over together.
+            self.mailbox.post_from(loop, running.sink.result, parts, size)
         except BaseException as error:
-            self._post_error(running, error)
+            self.mailbox.post_from(loop, running.sink.failed, self._error_meta(running, error))
+        finally:
+            running.task = None  # it holds this coroutine, which holds `running`: so all can go at once
 
     async def _run_async_generator(self, running: Running, frame: memoryview | bytearray) -> None:
         current.set(running.call)
@@ -229,7 +235,7 @@ class Runner:
                 await items.aclose()
             self.mailbox.post(running.sink.finished)
         except BaseException as error:
-            self._post_error(running, error)
+            self.mailbox.post(running.sink.failed, self._error_meta(running, error))
 
     @staticmethod
     def _arguments(running: Running, frame: memoryview | bytearray) -> tuple[tuple[Any, ...], dict[str, Any]]:
@@ -238,18 +244,11 @@ class Runner:
             raise Malformed("the arguments of a call are not a dict with names for keys")
         return running.method.check(arguments)
 
-    def _post_result(self, running: Running, value: object) -> None:
-        parts, size = self._encode(running.method.lower(value))
-        self.mailbox.post(running.sink.result, parts, size)
-
     @staticmethod
     def _encode(value: object) -> tuple[Parts, int]:
         # Copied: the method, or the next step of its generator, may change an array before it has been sent.
         parts = [bytes(part) if isinstance(part, memoryview) else part for part in wire.encode(value)]
         return parts, wire.size_bytes(parts)
-
-    def _post_error(self, running: Running, error: BaseException) -> None:
-        self.mailbox.post(running.sink.failed, self._error_meta(running, error))
 
     @staticmethod
     def _error_meta(running: Running, error: BaseException) -> dict[str, Any]:

@@ -8,29 +8,22 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import partial
 
 from .. import wire
 from ..broker import Connection
 from ..broker import Message as Delivered
-from ..contract import Method, read_module
+from ..contract import read_module
 from ..errors import CallLost, LandbridgeError, Malformed, PermissionDenied, ProtocolMismatch, UnknownMember
 from ..names import Address, nearest
 from ..protocol import (
     DESCRIBE,
     PRESENCE_S,
-    Action,
     CallSubject,
-    Forget,
-    Interrupt,
     Kind,
-    More,
     Presence,
-    Responder,
-    Run,
-    Send,
     call_subscription,
     catalogue_subject,
     check_reply,
@@ -43,9 +36,9 @@ from ..protocol import (
     unpack,
 )
 from ..security import Caller, Decision, decide
-from .context import CurrentCall
 from .expose import Exposure
-from .runner import Runner, Running, Style
+from .runner import Runner, Style
+from .served import Served, ServedCall
 from .threads import Mailbox
 
 __all__ = ["Backend"]
@@ -54,14 +47,7 @@ _log = logging.getLogger(__name__)
 _TICK_S = 0.02
 _PROGRESS_S = 0.1
 _THREADS = 16
-
-
-@dataclass(frozen=True)
-class _Served:
-    method: Method
-    share: tuple[str, ...]
-    timeout_s: float | None
-    style: Style
+_DECISIONS_KEPT = 10_000
 
 
 class Backend:
@@ -99,14 +85,15 @@ class Backend:
             pure=[name for name, method in exposed.methods.items() if method.pure],
         )  # fmt: skip
         self._served = {
-            name: _Served(
-                method, (*share, *exposed.methods[name].share), exposed.methods[name].timeout_s,
-                Style.of(method),
+            name: Served(
+                method, Style.of(method), (*share, *exposed.methods[name].share), exposed.methods[name].timeout_s
             )
             for name, method in methods.items()
-        }  # fmt: skip
+        }
         self._network_owner = network_owner
-        self._calls: dict[str, _Call] = {}
+        self._calls: dict[str, ServedCall] = {}
+        # What was decided for whom. It stays true while we serve: the owner's patterns are given at the start.
+        self._decided: dict[CallSubject, tuple[Caller, Served | None]] = {}
         self._connection: Connection | None = None
         self._runner: Runner | None = None
         self._leaving = False
@@ -124,7 +111,8 @@ class Backend:
             When to end.
         """
         self._connection = connection
-        self._runner = Runner(Mailbox(asyncio.get_running_loop()), _THREADS)
+        self._loop = asyncio.get_running_loop()
+        self._runner = Runner(Mailbox(self._loop), _THREADS)
         owner, module = self.address.institute, self.address.module
         await connection.subscribe(control_subscription(owner, module, self.instance), self._control_arrived)
         requests = await connection.subscribe(call_subscription(owner, module), self._request_arrived, queue="lb")
@@ -141,14 +129,14 @@ class Backend:
         finally:
             ticking.cancel()
             announcing.cancel()
-            now = asyncio.get_running_loop().time()
+            now = self._loop.time()
             for call in list(self._calls.values()):
                 call.act(call.responder.shut_down(now))
             self._runner.close()
 
     def reconnected(self) -> None:
         """Take note that the connection is back after a break."""
-        now = asyncio.get_running_loop().time()
+        now = self._loop.time()
         for call in self._calls.values():
             call.responder.reconnected(now)
         self._publish_presence()
@@ -199,22 +187,36 @@ class Backend:
             self._refuse(delivered.reply, error)
 
     def _open(self, subject: CallSubject, call_id: str, delivered: Delivered) -> None:
+        runner = self._runner
+        if runner is None:
+            return
         message = unpack(delivered.payload)
-        caller = Caller(subject.institute, subject.person)
-        served = None if subject.method == DESCRIBE else self._permitted(caller, subject.method)
-        target = f"{self.name}.{subject.method}"
-        responder = Responder(
-            target, self.instance,
-            interruptible=served is not None and served.style is not Style.FUNCTION,
-            limit_s=served.timeout_s if served is not None else None,
+        decided = self._decided.get(subject)
+        if decided is None:
+            caller = Caller(subject.institute, subject.person)
+            decided = caller, None if subject.method == DESCRIBE else self._permitted(caller, subject.method)
+            if len(self._decided) >= _DECISIONS_KEPT:
+                self._decided.clear()
+            self._decided[subject] = decided
+        caller, served = decided
+        call = ServedCall(
+            self._target(subject.method), self.instance, served, caller, call_id,
+            publish=partial(self._publish, delivered.reply),
+            forget=self._forget,
         )  # fmt: skip
-        call = _Call(self, served, responder, caller, call_id, delivered.reply)
-        now = asyncio.get_running_loop().time()
-        actions = responder.opened(message, now)
+        actions = call.responder.opened(message, self._loop.time())
         self._calls[call_id] = call
-        call.act(actions)
+        call.act(actions, runner)
+        if served is None:
+            call.describe(self._description(caller))
 
-    def _permitted(self, caller: Caller, name: str) -> _Served:
+    def _forget(self, call_id: str) -> None:
+        self._calls.pop(call_id, None)
+
+    def _target(self, method: str) -> str:
+        return f"{self.name}.{method}"
+
+    def _permitted(self, caller: Caller, name: str) -> Served:
         served = self._served.get(name)
         if served is None:
             raise UnknownMember(self.name, name, nearest(name, self._visible(caller)))
@@ -237,11 +239,10 @@ class Backend:
                 lost = f"The backend of {self.name} no longer knows this call: it ended while the connection was down"
                 self._refuse(delivered.reply, CallLost(f"{lost}. Its result is lost; call again if that does no harm."))
         elif call.caller == Caller(subject.institute, subject.person):
-            call.act(call.responder.received(message, asyncio.get_running_loop().time()))
+            call.act(call.responder.received(message, self._loop.time()))
 
-    def _decide(self, caller: Caller, name: str, served: _Served) -> Decision:
-        target = f"{self.name}.{name}"
-        return decide(caller, self.address.institute, target, served.share, self._network_owner)
+    def _decide(self, caller: Caller, name: str, served: Served) -> Decision:
+        return decide(caller, self.address.institute, self._target(name), served.share, self._network_owner)
 
     def _visible(self, caller: Caller) -> list[str]:
         return [name for name, served in self._served.items() if self._decide(caller, name, served).allowed]
@@ -261,98 +262,3 @@ class Backend:
         except LandbridgeError as error:
             # The caller hears nothing, asks again after its own reconnect, and is told what became of the call.
             _log.warning("an answer could not be sent: %s", error)
-
-
-class _Call:
-    """One call: its machine, what runs, and where the answers go. Also the `Sink` of what runs."""
-
-    __slots__ = (
-        "_backend",
-        "_call_id",
-        "_held",
-        "_last_progress",
-        "_reply",
-        "_running",
-        "_served",
-        "caller",
-        "responder",
-    )
-
-    def __init__(
-        self, backend: Backend, served: _Served | None, responder: Responder, caller: Caller, call_id: str, reply: str
-    ) -> None:
-        self._backend = backend
-        self._served = served
-        self.responder = responder
-        self.caller = caller
-        self._call_id = call_id
-        self._reply = reply
-        self._running: Running | None = None
-        self._held: list[int] = []
-        self._last_progress = 0.0
-
-    def act(self, actions: Sequence[Action]) -> None:
-        """Do what the machine asks for."""
-        for action in actions:
-            if type(action) is Send:
-                self._backend._publish(self._reply, action.parts)
-            elif type(action) is Run:
-                self._run(action.frame)
-            elif type(action) is Forget:
-                self._backend._calls.pop(self._call_id, None)
-            elif type(action) is Interrupt:
-                if self._running is not None:
-                    self._running.interrupt()
-            elif type(action) is More:
-                self._release()
-
-    def _run(self, frame: memoryview | bytearray) -> None:
-        runner, responder = self._backend._runner, self.responder
-        if runner is None:
-            return
-        if self._served is None:
-            parts = self._backend._description(self.caller)
-            self.result(parts, wire.size_bytes(parts))
-            return
-        now = asyncio.get_running_loop().time()
-        left = None if responder.deadline is None else max(responder.deadline - now, 0.0)
-        call = CurrentCall(
-            responder.target, str(self.caller), self._call_id, left,
-            self._report,
-        )  # fmt: skip
-        self._running = Running(self._served.method, self._served.style, call, self)
-        runner.run(self._running, frame)
-
-    def _report(self, done: float, total: float | None, label: str) -> None:
-        """Take what the method says of its progress, in whatever thread it runs."""
-        runner = self._backend._runner
-        if runner is not None:
-            runner.mailbox.post(self._progress, done, total, label)
-
-    def _progress(self, done: float, total: float | None, label: str) -> None:
-        now = asyncio.get_running_loop().time()
-        if now - self._last_progress < _PROGRESS_S and done != total:
-            return
-        self._last_progress = now
-        self.act(self.responder.progress(done, total, label, now))
-
-    def item(self, parts: Sequence[bytes | memoryview], size: int) -> None:
-        self._held.append(size)
-        self.act(self.responder.item(parts, size, asyncio.get_running_loop().time()))
-        if self.responder.may_produce:
-            self._release()
-
-    def _release(self) -> None:
-        if self._running is not None:
-            for size in self._held:
-                self._running.sent(size)
-        self._held.clear()
-
-    def result(self, parts: Sequence[bytes | memoryview], size: int) -> None:
-        self.act(self.responder.result(parts, size, asyncio.get_running_loop().time()))
-
-    def finished(self) -> None:
-        self.act(self.responder.finished(asyncio.get_running_loop().time()))
-
-    def failed(self, meta: Mapping[str, Any]) -> None:
-        self.act(self.responder.failed(dict(meta), asyncio.get_running_loop().time()))

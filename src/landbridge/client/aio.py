@@ -38,7 +38,8 @@ class AsyncNetwork:
 
     def __init__(self, access: Access) -> None:
         self._link_now = Link(access)
-        self._described: dict[str, asyncio.Task[_Described]] = {}
+        self._asked: dict[str, asyncio.Task[_Described]] = {}
+        self._described: dict[str, _Described] = {}
 
     async def __aenter__(self) -> AsyncNetwork:
         await self._link_now.open()
@@ -51,7 +52,7 @@ class AsyncNetwork:
 
     async def close(self) -> None:
         """Disconnect; calls that still run are told to stop."""
-        for task in self._described.values():
+        for task in self._asked.values():
             task.cancel()
         await self._link_now.close()
 
@@ -73,15 +74,16 @@ class AsyncNetwork:
 
     async def _describe(self, where: Address) -> _Described:
         name = f"{where.institute}/{where.module}"
-        task = self._described.get(name)
-        if task is None or (task.done() and (task.cancelled() or task.exception() is not None)):
-            task = self._described[name] = asyncio.create_task(self._ask(where))
+        task = self._asked.get(name)
+        if task is None or task.done():
+            task = self._asked[name] = asyncio.create_task(self._ask(name, where))
         # One caller that is cancelled must not take the answer from the others.
         return await asyncio.shield(task)
 
-    async def _ask(self, where: Address) -> _Described:
+    async def _ask(self, name: str, where: Address) -> _Described:
         spec = await self._link_now.describe(where.institute, where.module)
-        return spec, rebuild_types(spec)
+        described = self._described[name] = (spec, rebuild_types(spec))
+        return described
 
 
 class AsyncInstitute:
@@ -149,6 +151,23 @@ class AsyncMethod:
 class AsyncCall:
     """A call that runs at the backend: await it for its value, or loop over it with ``async for`` if it is a stream."""
 
+    __slots__ = (
+        "_address",
+        "_begun",
+        "_call_id",
+        "_ended",
+        "_error",
+        "_frame",
+        "_items",
+        "_network",
+        "_spec",
+        "_timeout_s",
+        "_types",
+        "_waiting",
+        "progress",
+        "target",
+    )
+
     def __init__(
         self,
         network: AsyncNetwork,
@@ -173,8 +192,8 @@ class AsyncCall:
         self._waiting: list[asyncio.Future[None]] = []
         self._begun: asyncio.Task[None] | None = None
         described = network._described.get(f"{address.institute}/{address.module}")
-        if described is not None and described.done() and not described.cancelled() and described.exception() is None:
-            self._start(described.result(), args, kwargs)
+        if described is not None:
+            self._start(described, args, kwargs)
         else:
             self._begun = asyncio.get_running_loop().create_task(self._begin(args, kwargs))
 

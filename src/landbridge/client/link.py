@@ -44,7 +44,6 @@ from ..protocol import (
     inbox_subject,
     inbox_subscription,
     parse_catalogue,
-    parse_inbox,
     unpack,
     unpack_presence,
 )
@@ -94,6 +93,9 @@ class Link:
         self._conn_id = secrets.token_hex(16)
         self._calls: dict[str, _Entry] = {}
         self._ticking: asyncio.Task[None] | None = None
+        self._known_names: dict[Address, tuple[str, str]] = {}
+        self._inbox = inbox_subscription(access.institute, access.person, self._conn_id)
+        self._id_place = slice(len(self._inbox) - 3, len(self._inbox) - 3 + 32)
         self._closed = ""
         self._closing = False
 
@@ -114,9 +116,7 @@ class Link:
             name=f"landbridge {access.institute}/{access.person}",
             on_event=self._connection_event,
         )
-        await self._connection.subscribe(
-            inbox_subscription(access.institute, access.person, self._conn_id), self._answer_arrived
-        )
+        await self._connection.subscribe(self._inbox, self._answer_arrived)
         await self._connection.subscribe(CATALOGUE_SUBSCRIPTION, self._presence_arrived)
         self._ticking = asyncio.create_task(self._tick())
         with contextlib.suppress(ModuleOffline):  # a broker run by others may keep no catalogue; presence then tells
@@ -156,11 +156,12 @@ class Link:
             When the arguments are larger than this version sends.
         """
         window = max(SMALLEST_WINDOW, min(WINDOW, _CREDIT_BYTES // (len(self._calls) + 1)))
-        caller = Caller(str(target), parts, size, timeout_s=timeout_s, window=window)
+        name, _ = self._names(target)
+        caller = Caller(name, parts, size, timeout_s=timeout_s, window=window)
         call_id = secrets.token_hex(16)
         entry = _Entry(caller, observer, target, call_id)
         if self._closing or self._closed:
-            observer.ended(None, CallCancelled(str(target), "stopped"))
+            observer.ended(None, CallCancelled(name, "stopped"))
             return call_id
         self._calls[call_id] = entry
         self._act(entry, caller.start(self._loop.time()))
@@ -236,7 +237,8 @@ class Link:
             self._note(f"{institute}/{module}", presence)
 
     def _answer_arrived(self, delivered: Delivered) -> None:
-        entry = self._calls.get(parse_inbox(delivered.subject))
+        # What comes here matches our own subscription: everything before the id is known.
+        entry = self._calls.get(delivered.subject[self._id_place])
         if entry is None:
             return
         now = self._loop.time()
@@ -267,7 +269,7 @@ class Link:
         """Fail the calls whose request the broker refused, rather than let them wait for their silence."""
         me = f"{self.access.institute}/{self.access.person}"
         for entry in list(self._calls.values()):
-            if self._request_subject(entry.target) == subject:
+            if self._names(entry.target)[1] == subject:
                 error = PermissionDenied(
                     f"The broker lets {me} call nothing under {subject!r}. Ask whoever issued the credential."
                 )
@@ -301,10 +303,15 @@ class Link:
             elif type(action) is Forget:
                 self._calls.pop(entry.call_id, None)
 
-    def _request_subject(self, target: Address) -> str:
-        return call_subject(
-            self.access.institute, self.access.person, target.institute, target.module, target.member or ""
-        )
+    def _names(self, target: Address) -> tuple[str, str]:
+        """Return the target as text, and the subject of requests to it."""
+        names = self._known_names.get(target)
+        if names is None:
+            subject = call_subject(
+                self.access.institute, self.access.person, target.institute, target.module, target.member or ""
+            )
+            names = self._known_names[target] = (str(target), subject)
+        return names
 
     def _send(self, entry: _Entry, send: Send) -> None:
         access, target, connection = self.access, entry.target, self._connection
@@ -312,7 +319,7 @@ class Link:
             return
         reply = inbox_subject(access.institute, access.person, self._conn_id, entry.call_id, 0)
         if send.to == "request":
-            subject = self._request_subject(target)
+            subject = self._names(target)[1]
         else:
             subject = control_subject(
                 access.institute, access.person, target.institute, target.module, entry.caller.instance,

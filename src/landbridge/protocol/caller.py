@@ -142,6 +142,9 @@ class Caller:
         meta: dict[str, Any] = {"granted": self._in.grant()}
         if self.timeout_s is not None:
             meta["timeout_s"] = self.timeout_s
+        whole = self._out.at_once(Kind.CALL, self._arguments, self._size, meta)
+        if whole is not None:
+            return [Send("request", whole)]
         self._out.put(Kind.CALL, meta, self._arguments, self._size)
         return [Send("request", parts) for parts in self._out.take()]
 

@@ -127,8 +127,9 @@ class Responder:
             raise Malformed("a call does not begin with a CALL that grants a window")
         self._out = Outgoing(granted, min(PART_BYTES, granted // 2 - OVERHEAD))
         self._started = self._heard = self._spoke = now
-        limits = [limit for limit in (message.meta.get("timeout_s"), self._limit_s) if limit is not None]
-        self._deadline = now + min(limits) if limits else None
+        limit = message.meta.get("timeout_s", self._limit_s)
+        if limit is not None:
+            self._deadline = now + (limit if self._limit_s is None else min(limit, self._limit_s))
         return self.received(message, now)
 
     def received(self, message: Message, now: float) -> list[Action]:
@@ -171,6 +172,11 @@ class Responder:
 
     def result(self, parts: Sequence[bytes | memoryview], size: int, now: float) -> list[Action]:
         """Send the value and be done."""
+        if self.phase is Phase.RUNNING:
+            whole = self._out.at_once(Kind.RESULT, parts, size)
+            if whole is not None:
+                self.phase = Phase.DONE
+                return [Send("inbox", whole), Forget()]
         actions = self._put(Kind.RESULT, parts, size, now)
         return actions if self.phase is not Phase.RUNNING else self._finish(actions)
 

@@ -72,6 +72,15 @@ class Outgoing:
         self._sequence += 1
         return pack(kind, self._sequence - 1, meta)
 
+    def at_once(
+        self, kind: Kind, parts: Sequence[bytes | memoryview], size: int, meta: dict[str, Any] | None = None
+    ) -> list[bytes | memoryview] | None:
+        """Return the one message that carries a value, if it needs no other and nothing waits; else None."""
+        if self._queue or size > self._part_bytes or self._sent + size + OVERHEAD > self._granted:
+            return None
+        self._sent += size + OVERHEAD
+        return [self.head(kind, meta), *parts]
+
     def put(self, kind: Kind, meta: dict[str, Any], parts: Sequence[bytes | memoryview], size: int) -> None:
         """Queue a value of `size` bytes for sending."""
         if size > self._part_bytes:

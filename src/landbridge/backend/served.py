@@ -1,0 +1,174 @@
+"""One call that is being served: drives its `Responder`, runs its method, sends its answers."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from .. import wire
+from ..contract import Method
+from ..protocol import Action, Forget, Interrupt, More, Responder, Run, Send
+from ..security import Caller
+from .context import CurrentCall
+from .runner import Runner, Running, Style
+
+__all__ = ["Served", "ServedCall"]
+
+Parts = Sequence[bytes | memoryview]
+
+_PROGRESS_S = 0.1
+"""Progress is told at most this often, in seconds."""
+
+
+@dataclass(frozen=True)
+class Served:
+    """A method as it is served.
+
+    Attributes
+    ----------
+    method : Method
+        What checks the arguments and what is run.
+    style : Style
+        How it is run.
+    share : tuple of str
+        Patterns it is shared with.
+    timeout_s : float or None
+        The owner's time limit.
+    """
+
+    method: Method
+    style: Style
+    share: tuple[str, ...]
+    timeout_s: float | None
+
+
+class ServedCall:
+    """One call at the backend; also the `Sink` of the method that runs for it.
+
+    Parameters
+    ----------
+    target : str
+        ``institute/module.method``.
+    instance : str
+        Id of this backend.
+    served : Served or None
+        What is called; None when the module is asked to describe itself.
+    caller : Caller
+        Who calls.
+    call_id : str
+        Id of the call.
+    publish : callable
+        Sends the parts of one message to the caller.
+    forget : callable
+        Told the id once nothing will happen any more.
+    """
+
+    __slots__ = (
+        "_call_id",
+        "_forget",
+        "_held",
+        "_last_progress",
+        "_loop",
+        "_publish",
+        "_runner",
+        "_running",
+        "_served",
+        "caller",
+        "responder",
+    )
+
+    def __init__(
+        self,
+        target: str,
+        instance: str,
+        served: Served | None,
+        caller: Caller,
+        call_id: str,
+        *,
+        publish: Callable[[Parts], object],
+        forget: Callable[[str], object],
+    ) -> None:
+        self.caller = caller
+        self.responder = Responder(
+            target,
+            instance,
+            interruptible=served is not None and served.style is not Style.FUNCTION,
+            limit_s=served.timeout_s if served is not None else None,
+        )
+        self._served = served
+        self._call_id = call_id
+        self._publish = publish
+        self._forget = forget
+        self._loop = asyncio.get_running_loop()
+        self._runner: Runner | None = None
+        self._running: Running | None = None
+        self._held: list[int] = []
+        self._last_progress = 0.0
+
+    def act(self, actions: Sequence[Action], runner: Runner | None = None) -> None:
+        """Do what the machine asks for; `runner` is what may have to run the method."""
+        for action in actions:
+            if type(action) is Send:
+                self._publish(action.parts)
+            elif type(action) is Run:
+                self._run(action.frame, runner)
+            elif type(action) is Forget:
+                self._running = None  # it knows us, too; so both can go at once
+                self._forget(self._call_id)
+            elif type(action) is Interrupt:
+                if self._running is not None:
+                    self._running.interrupt()
+            elif type(action) is More:
+                self._release()
+
+    def describe(self, parts: Parts) -> None:
+        """Answer with what the module says of itself."""
+        self.result(parts, wire.size_bytes(parts))
+
+    def _run(self, frame: memoryview | bytearray, runner: Runner | None) -> None:
+        if self._served is None or runner is None:
+            return
+        responder = self.responder
+        left = None if responder.deadline is None else max(responder.deadline - self._loop.time(), 0.0)
+        self._runner = runner
+        call = CurrentCall(responder.target, str(self.caller), self._call_id, left, self._report)
+        self._running = Running(self._served.method, self._served.style, call, self)
+        runner.run(self._running, frame)
+
+    def _report(self, done: float, total: float | None, label: str) -> None:
+        """Take what the method says of its progress, in whatever thread it runs."""
+        if self._runner is not None:
+            self._runner.mailbox.post(self._progress, done, total, label)
+
+    def _progress(self, done: float, total: float | None, label: str) -> None:
+        now = self._loop.time()
+        if now - self._last_progress >= _PROGRESS_S or done == total:
+            self._last_progress = now
+            self.act(self.responder.progress(done, total, label, now))
+
+    def item(self, parts: Parts, size: int) -> None:
+        """Send one item of a stream."""
+        self._held.append(size)
+        self.act(self.responder.item(parts, size, self._loop.time()))
+        if self.responder.may_produce:
+            self._release()
+
+    def _release(self) -> None:
+        if self._running is not None:
+            for size in self._held:
+                self._running.sent(size)
+        self._held.clear()
+
+    def result(self, parts: Parts, size: int) -> None:
+        """Send the value."""
+        self.act(self.responder.result(parts, size, self._loop.time()))
+
+    def finished(self) -> None:
+        """Tell that the stream has ended."""
+        self.act(self.responder.finished(self._loop.time()))
+
+    def failed(self, meta: dict[str, Any]) -> None:
+        """Send the error."""
+        self.act(self.responder.failed(meta, self._loop.time()))

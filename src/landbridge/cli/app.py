@@ -1,0 +1,62 @@
+"""Which commands there are. Each is imported when it is used, so that ``landbridge --help`` answers at once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from cyclopts import App, CycloptsError, Parameter
+
+from .. import __version__
+from .ending import UsageError
+
+__all__ = ["app", "dispatch"]
+
+app = App(
+    name="landbridge",
+    help="Call your colleagues' Python functions, at other institutes, as if they were local.",
+    version=__version__,
+    version_flags=("--version",),
+    # Flags have no second form, and the texts tell the defaults where they matter.
+    default_parameter=Parameter(negative=(), show_default=False),
+    help_format="plaintext",
+    help_epilogue="Help for one command: landbridge COMMAND --help",
+    print_error=False,
+    exit_on_error=False,
+    suppress_keyboard_interrupt=False,
+    result_action="return_value",
+)
+
+# The texts stand here because reading them from the functions would import all commands.
+_COMMANDS = {
+    "up": "Run the network of this computer until Ctrl-C.",
+    "serve": "Make the functions of a Python file callable by colleagues.",
+    "ls": "List the modules of the network.",
+    "describe": "Show what a module offers, or how one of its methods is called.",
+    "call": "Call a method and print its value, or write it to a file.",
+    "doctor": "Test each step of the way to the network and say which one fails.",
+    "demo": "Run a small network of three institutes on real data.",
+}
+for _number, (_name, _help) in enumerate(_COMMANDS.items()):
+    app.command(
+        f"landbridge.cli.{_name}:{_name}",
+        name=_name,
+        help=_help,
+        sort_key=_number,
+        # `call` reads its words itself: its options are those of a method far away.
+        **({"help_flags": ()} if _name == "call" else {}),
+    )
+
+
+def dispatch(words: Sequence[str]) -> None:
+    """Run the command that `words` say.
+
+    Raises
+    ------
+    UsageError
+        When they say none, or not as the command takes them.
+    """
+    try:
+        app(list(words))
+    except CycloptsError as error:
+        chain = " ".join(["landbridge", *(error.command_chain or ())])
+        raise UsageError(f"{str(error).strip()}\nSee: {chain} --help") from None

@@ -1,0 +1,100 @@
+"""``landbridge describe``: what a module offers, and how a method is called."""
+
+from __future__ import annotations
+
+import textwrap
+from typing import Any
+
+from ..contract import MethodSpec, ModuleSpec, docstring, rebuild_types, signature
+from ..contract.schema import JsonSchema, describe as type_text
+from ..names import parse_address
+from .console import safe, show, show_json
+from .network import connected, described, method_of
+
+__all__ = ["describe"]
+
+
+def describe(address: str, /, *, profile: str | None = None, json: bool = False) -> None:
+    """Show what a module offers, or how one of its methods is called.
+
+    Parameters
+    ----------
+    address
+        institute/module or institute/module.method.
+    profile
+        Which network, and as whom; by default the network of this computer.
+    json
+        Print the whole description, with the JSON Schema of all types.
+    """
+    where = parse_address(address)
+    with connected(profile) as link:
+        spec = described(link, where)
+    if where.member is None:
+        show_json(spec.to_json()) if json else show(safe(_module(spec)))
+        return
+    method = method_of(spec, where.member)
+    if json:
+        show_json({"module": spec.name, **method.to_json(), "types": spec.types})
+    else:
+        show(safe(_method(spec, method)))
+
+
+def _module(spec: ModuleSpec) -> str:
+    types = rebuild_types(spec)
+    head = f"{spec.name}{f' {spec.version}' if spec.version else ''}"
+    lines = [head, *_paragraph(spec.doc or spec.summary), ""]
+    for name, method in spec.methods.items():
+        lines.append(f"  {name}{signature(method, types)}")
+        if method.summary:
+            lines.extend(textwrap.wrap(method.summary, 100, initial_indent=" " * 6, subsequent_indent=" " * 6))
+    if not spec.methods:
+        lines.append("  It shows you no methods: its owner has not shared any with you.")
+    lines += ["", f"More of one of them: landbridge describe {spec.name}.METHOD"]
+    return "\n".join(lines)
+
+
+def _method(spec: ModuleSpec, method: MethodSpec) -> str:
+    parts = [f"{spec.name}.{method.name}{signature(method, rebuild_types(spec))}", docstring(method)]
+    mentioned = _mentioned(spec, method)
+    if mentioned:
+        title = "Types"
+        parts.append("\n".join([title, "-" * len(title), *(_type(name, spec.types[name]) for name in mentioned)]))
+    parts.append(f"How to write its arguments in a shell: landbridge call {spec.name}.{method.name} --help")
+    return "\n\n".join(part for part in parts if part)
+
+
+def _paragraph(text: str) -> list[str]:
+    return ["", text] if text else []
+
+
+def _mentioned(spec: ModuleSpec, method: MethodSpec) -> list[str]:
+    """Return the names of the types that a method needs, those inside of others, too."""
+    ahead: list[Any] = [parameter.schema for parameter in method.parameters]
+    ahead += [method.returns, method.items]
+    found: dict[str, None] = {}
+    while ahead:
+        part = ahead.pop(0)
+        if isinstance(part, dict):
+            name = str(part.get("$ref", "")).rpartition("/")[2]
+            if name in spec.types and name not in found:
+                found[name] = None
+                ahead.append(spec.types[name])
+            ahead.extend(part.values())
+        elif isinstance(part, list):
+            ahead.extend(part)
+    return list(found)
+
+
+def _type(name: str, schema: JsonSchema) -> str:
+    lines = [f"{name} : {schema.get('x-landbridge', schema.get('type', 'object'))}"]
+    if schema.get("description"):
+        lines.append(textwrap.indent(schema["description"], "    "))
+    values = schema.get("enum") or schema.get("examples") or []
+    for label, value in zip(schema.get("x-enum-names", ()), values, strict=False):
+        lines.append(f"    {label} = {value!r}" if label != value else f"    {label}")
+    required = schema.get("required", ())
+    for field, inner in schema.get("properties", {}).items():
+        unit = f", in {inner['x-unit']}" if inner.get("x-unit") else ""
+        default = "" if field in required or "default" not in inner else f", default {inner['default']!r}"
+        lines.append(f"    {field} : {type_text(inner)}{unit}{default}")
+    return "\n".join(lines)

@@ -1,0 +1,38 @@
+"""``landbridge ls``: the modules of the network."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..names import parse_address
+from .console import say, show, show_json, table
+from .network import connected, listed_modules
+
+__all__ = ["ls"]
+
+
+def ls(*, profile: str | None = None, json: bool = False) -> None:
+    """List the modules of the network, those that are offline, too.
+
+    Parameters
+    ----------
+    profile
+        Which network, and as whom; by default the network of this computer.
+    json
+        Print a JSON list.
+    """
+    with connected(profile) as link:
+        modules = [entry for entry in listed_modules(link) if parse_address(entry["module"]).institute != "lb"]
+    if json:
+        show_json([{**entry, "online": entry["backends"] > 0} for entry in modules])
+    elif modules:
+        show(table(("module", "state", "about"), [(each["module"], _state(each), each["summary"]) for each in modules]))
+    else:
+        say("No modules yet. Serve one: landbridge serve FILE.py --as INSTITUTE/MODULE")
+
+
+def _state(entry: dict[str, Any]) -> str:
+    backends = entry["backends"]
+    if not backends:
+        return f"offline since {entry['seen'][:16].replace('T', ' ')} UTC"
+    return "online" if backends == 1 else f"online, {backends} backends"

@@ -1,0 +1,82 @@
+"""One connection for the length of a command, and what commands ask of it."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from typing import Any
+
+from ..client.link import CATALOGUE, Link
+from ..client.loop import wait_for
+from ..contract import MethodSpec, ModuleSpec
+from ..errors import BrokerUnreachable, Malformed, UnknownMember
+from ..hub.access import resolve
+from ..names import Address, nearest
+
+__all__ = ["connected", "described", "listed_modules", "method_of"]
+
+_OPEN_TIMEOUT_S = 15.0
+_ANSWER_TIMEOUT_S = 10.0
+_CLOSE_TIMEOUT_S = 3.0
+
+
+@contextlib.contextmanager
+def connected(profile: str | None) -> Iterator[Link]:
+    """Give a connection to the network that `profile` or the environment chooses; closed at the end.
+
+    Raises
+    ------
+    NotConfigured
+        When nothing says which network, and none runs here.
+    BrokerUnreachable
+        When no broker answers, or it refuses the credential.
+    """
+    link = Link(resolve(profile))
+    try:
+        try:
+            wait_for(link.open(), _OPEN_TIMEOUT_S)
+        except TimeoutError:
+            raise BrokerUnreachable(
+                f"The network did not answer within {_OPEN_TIMEOUT_S:g} s. Find out which step fails: landbridge doctor"
+            ) from None
+        yield link
+    finally:
+        with contextlib.suppress(TimeoutError):
+            wait_for(link.close(), _CLOSE_TIMEOUT_S)
+
+
+def listed_modules(link: Link) -> list[dict[str, Any]]:
+    """Return what the catalogue of the network lists, each with ``module``, ``backends``, ``seen`` and ``summary``.
+
+    Raises
+    ------
+    ModuleOffline
+        When the network keeps no catalogue.
+    """
+    listed = wait_for(link.call(CATALOGUE, {}, timeout_s=_ANSWER_TIMEOUT_S))
+    if not isinstance(listed, list):
+        raise Malformed("the catalogue is no list")
+    shapes = {"module": str, "summary": str, "version": str, "backends": int, "seen": str}
+    for entry in listed:
+        if not isinstance(entry, dict) or not all(type(entry.get(key)) is kind for key, kind in shapes.items()):
+            raise Malformed("an entry of the catalogue has another form")
+    return [{key: entry[key] for key in shapes} for entry in listed]
+
+
+def described(link: Link, address: Address) -> ModuleSpec:
+    """Return what the module at `address` says of itself to this caller."""
+    return wait_for(link.describe(address.institute, address.module))
+
+
+def method_of(spec: ModuleSpec, member: str) -> MethodSpec:
+    """Return one method of a module.
+
+    Raises
+    ------
+    UnknownMember
+        When there is none of that name; the text says which was probably meant.
+    """
+    found = spec.methods.get(member)
+    if found is None:
+        raise UnknownMember(spec.name, member, nearest(member, spec.methods))
+    return found

@@ -1,0 +1,50 @@
+"""Ctrl-C and SIGTERM for commands that go on until they are told to stop."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+import sys
+
+from .console import safe
+
+__all__ = ["log_to_stderr", "stop_on_signals"]
+
+
+def stop_on_signals() -> asyncio.Event:
+    """Return an event that Ctrl-C, SIGTERM or a closed terminal sets; the second signal ends the process at once."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    numbers = [signal.SIGINT, signal.SIGTERM]
+    if sys.platform != "win32" and signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # not under nohup
+        numbers.append(signal.SIGHUP)
+
+    def told() -> None:
+        stop.set()
+        if sys.platform != "win32":
+            for number in numbers:
+                loop.remove_signal_handler(number)
+
+    for number in numbers:
+        if sys.platform == "win32":
+            signal.signal(number, lambda *_: loop.call_soon_threadsafe(told))
+        else:
+            loop.add_signal_handler(number, told)
+    return stop
+
+
+class _SafeFormatter(logging.Formatter):
+    """Tracebacks and names from elsewhere stand in the log, which somebody reads in a terminal."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return safe(super().format(record))
+
+
+def log_to_stderr(level: int) -> None:
+    """Send the log of this process to stderr."""
+    handler = logging.StreamHandler()
+    handler.setFormatter(_SafeFormatter("%(asctime)s %(levelname)s %(message)s", "%Y-%m-%d %H:%M:%S"))
+    root = logging.getLogger()
+    root.addHandler(handler)
+    logging.getLogger("landbridge").setLevel(level)
