@@ -9,7 +9,8 @@ from typing import Any
 
 from .. import wire
 from ..contract import Method
-from ..protocol import Action, Forget, Interrupt, More, Responder, Run, Send
+from ..errors import LandbridgeError
+from ..protocol import Action, Forget, Interrupt, More, Responder, Run, Send, error_to_meta
 from ..security import Caller
 from .context import CurrentCall
 from .runner import Runner, Running, Style
@@ -59,14 +60,19 @@ class ServedCall:
         Who calls.
     call_id : str
         Id of the call.
+    runner : Runner
+        What runs the method.
     publish : callable
         Sends the parts of one message to the caller.
     forget : callable
         Told the id once nothing will happen any more.
+    describe : callable
+        Gives what the module says of itself to a caller that sent these arguments.
     """
 
     __slots__ = (
         "_call_id",
+        "_describe",
         "_forget",
         "_held",
         "_last_progress",
@@ -87,8 +93,10 @@ class ServedCall:
         caller: Caller,
         call_id: str,
         *,
+        runner: Runner,
         publish: Callable[[Parts], object],
         forget: Callable[[str], object],
+        describe: Callable[[Caller, object], Parts],
     ) -> None:
         self.caller = caller
         self.responder = Responder(
@@ -101,19 +109,20 @@ class ServedCall:
         self._call_id = call_id
         self._publish = publish
         self._forget = forget
+        self._describe = describe
         self._loop = asyncio.get_running_loop()
-        self._runner: Runner | None = None
+        self._runner = runner
         self._running: Running | None = None
         self._held: list[int] = []
         self._last_progress = 0.0
 
-    def act(self, actions: Sequence[Action], runner: Runner | None = None) -> None:
-        """Do what the machine asks for; `runner` is what may have to run the method."""
+    def act(self, actions: Sequence[Action]) -> None:
+        """Do what the machine asks for."""
         for action in actions:
             if type(action) is Send:
                 self._publish(action.parts)
             elif type(action) is Run:
-                self._run(action.frame, runner)
+                self._run(action.frame)
             elif type(action) is Forget:
                 self._running = None  # it knows us, too; so both can go at once
                 self._forget(self._call_id)
@@ -123,24 +132,27 @@ class ServedCall:
             elif type(action) is More:
                 self._release()
 
-    def describe(self, parts: Parts) -> None:
-        """Answer with what the module says of itself."""
-        self.result(parts, wire.size_bytes(parts))
-
-    def _run(self, frame: memoryview | bytearray, runner: Runner | None) -> None:
-        if self._served is None or runner is None:
+    def _run(self, frame: memoryview | bytearray) -> None:
+        if self._served is None:
+            self._answer_description(frame)
             return
         responder = self.responder
         left = None if responder.deadline is None else max(responder.deadline - self._loop.time(), 0.0)
-        self._runner = runner
         call = CurrentCall(responder.target, str(self.caller), self._call_id, left, self._report)
         self._running = Running(self._served.method, self._served.style, call, self)
-        runner.run(self._running, frame)
+        self._runner.run(self._running, frame)
+
+    def _answer_description(self, frame: memoryview | bytearray) -> None:
+        try:
+            parts = self._describe(self.caller, wire.decode(frame))
+        except LandbridgeError as error:
+            self.failed(error_to_meta(error))
+        else:
+            self.result(parts, wire.size_bytes(parts))
 
     def _report(self, done: float, total: float | None, label: str) -> None:
         """Take what the method says of its progress, in whatever thread it runs."""
-        if self._runner is not None:
-            self._runner.mailbox.post(self._progress, done, total, label)
+        self._runner.mailbox.post(self._progress, done, total, label)
 
     def _progress(self, done: float, total: float | None, label: str) -> None:
         now = self._loop.time()

@@ -201,14 +201,14 @@ class Backend:
         caller, served = decided
         call = ServedCall(
             self._target(subject.method), self.instance, served, caller, call_id,
+            runner=runner,
             publish=partial(self._publish, delivered.reply),
             forget=self._forget,
+            describe=self._description,
         )  # fmt: skip
         actions = call.responder.opened(message, self._loop.time())
         self._calls[call_id] = call
-        call.act(actions, runner)
-        if served is None:
-            call.describe(self._description(caller))
+        call.act(actions)
 
     def _forget(self, call_id: str) -> None:
         self._calls.pop(call_id, None)
@@ -247,7 +247,11 @@ class Backend:
     def _visible(self, caller: Caller) -> list[str]:
         return [name for name, served in self._served.items() if self._decide(caller, name, served).allowed]
 
-    def _description(self, caller: Caller) -> list[bytes | memoryview]:
+    def _description(self, caller: Caller, wanted: object) -> list[bytes | memoryview]:
+        """Return the encoded spec of what `caller` may call; `wanted` may name one member that has to be in it."""
+        member = wanted.get("member") if isinstance(wanted, dict) else None
+        if isinstance(member, str):
+            self._permitted(caller, member)
         visible = {name: self.spec.methods[name] for name in self._visible(caller)}
         return wire.encode(replace(self.spec, methods=visible).to_json())
 

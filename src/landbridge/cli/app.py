@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from cyclopts import App, CycloptsError, Parameter
 
 from .. import __version__
+from ..errors import printable
+from ..names import nearest
 from .ending import UsageError
 
 __all__ = ["app", "dispatch"]
@@ -37,26 +39,31 @@ _COMMANDS = {
     "demo": "Run a small network of three institutes on real data.",
 }
 for _number, (_name, _help) in enumerate(_COMMANDS.items()):
-    app.command(
-        f"landbridge.cli.{_name}:{_name}",
-        name=_name,
-        help=_help,
-        sort_key=_number,
-        # `call` reads its words itself: its options are those of a method far away.
-        **({"help_flags": ()} if _name == "call" else {}),
-    )
+    app.command(f"landbridge.cli.{_name}:{_name}", name=_name, help=_help, sort_key=_number)
 
 
-def dispatch(words: Sequence[str]) -> None:
-    """Run the command that `words` say.
+def dispatch(words: Sequence[str]) -> int:
+    """Run the command that `words` say, and return its exit code.
 
     Raises
     ------
     UsageError
         When they say none, or not as the command takes them.
     """
+    if words and words[0] == "call":
+        # It reads its words itself: its options are those of a method that only the network knows.
+        from .call import call
+
+        call(*words[1:])
+        return 0
+    if words and not words[0].startswith("-") and words[0] not in _COMMANDS:
+        # The library would import all commands in order to say so.
+        meant = nearest(words[0], _COMMANDS)
+        hint = f" Did you mean {meant!r}?" if meant else ""
+        raise UsageError(f"there is no command {printable(repr(words[0]), 80)}.{hint}\nSee: landbridge --help")
     try:
-        app(list(words))
+        code = app(list(words))
     except CycloptsError as error:
         chain = " ".join(["landbridge", *(error.command_chain or ())])
         raise UsageError(f"{str(error).strip()}\nSee: {chain} --help") from None
+    return code if isinstance(code, int) else 0

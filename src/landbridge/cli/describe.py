@@ -5,10 +5,12 @@ from __future__ import annotations
 import textwrap
 from typing import Any
 
-from ..contract import MethodSpec, ModuleSpec, docstring, rebuild_types, signature
-from ..contract.schema import JsonSchema, describe as type_text
+from ..contract import MethodSpec, ModuleSpec, docstring
+from ..contract.schema import JsonSchema
+from ..contract.schema import describe as type_text
 from ..names import parse_address
 from .console import safe, show, show_json
+from .methodhelp import signature_text
 from .network import connected, described, method_of
 
 __all__ = ["describe"]
@@ -29,10 +31,11 @@ def describe(address: str, /, *, profile: str | None = None, json: bool = False)
     where = parse_address(address)
     with connected(profile) as link:
         spec = described(link, where)
+        me = f"{link.access.institute}/{link.access.person}"
     if where.member is None:
         show_json(spec.to_json()) if json else show(safe(_module(spec)))
         return
-    method = method_of(spec, where.member)
+    method = method_of(spec, where.member, me)
     if json:
         show_json({"module": spec.name, **method.to_json(), "types": spec.types})
     else:
@@ -40,21 +43,21 @@ def describe(address: str, /, *, profile: str | None = None, json: bool = False)
 
 
 def _module(spec: ModuleSpec) -> str:
-    types = rebuild_types(spec)
     head = f"{spec.name}{f' {spec.version}' if spec.version else ''}"
     lines = [head, *_paragraph(spec.doc or spec.summary), ""]
     for name, method in spec.methods.items():
-        lines.append(f"  {name}{signature(method, types)}")
+        lines.append(textwrap.indent(f"{name}{signature_text(method)}", "  "))
         if method.summary:
             lines.extend(textwrap.wrap(method.summary, 100, initial_indent=" " * 6, subsequent_indent=" " * 6))
-    if not spec.methods:
+    if spec.methods:
+        lines += ["", f"More of one of them: landbridge describe {spec.name}.METHOD"]
+    else:
         lines.append("  It shows you no methods: its owner has not shared any with you.")
-    lines += ["", f"More of one of them: landbridge describe {spec.name}.METHOD"]
     return "\n".join(lines)
 
 
 def _method(spec: ModuleSpec, method: MethodSpec) -> str:
-    parts = [f"{spec.name}.{method.name}{signature(method, rebuild_types(spec))}", docstring(method)]
+    parts = [f"{spec.name}.{method.name}{signature_text(method)}", docstring(method)]
     mentioned = _mentioned(spec, method)
     if mentioned:
         title = "Types"

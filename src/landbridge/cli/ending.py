@@ -82,7 +82,7 @@ def _run(words: Sequence[str], with_json: bool) -> int:
     from .app import dispatch
 
     try:
-        dispatch(words)
+        return dispatch(words)
     except LandbridgeError as error:
         return _failed(error.code, str(error), with_json)
     except UsageError as error:
@@ -93,7 +93,6 @@ def _run(words: Sequence[str], with_json: bool) -> int:
         raise
     except Exception as error:
         return _bug(error, with_json)
-    return 0
 
 
 def _failed(code: str, text: str, with_json: bool) -> int:

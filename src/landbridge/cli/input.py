@@ -21,7 +21,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from ..contract import MethodSpec, ParameterSpec, parse_text
+from ..contract import MethodSpec, parse_text
 from ..contract.schema import JsonSchema, resolve
 from ..errors import InvalidArguments, MissingExtra, Problem, printable
 
@@ -51,6 +51,7 @@ def read_arguments(
 
     Examples
     --------
+    >>> from landbridge.contract import ParameterSpec
     >>> spec = MethodSpec("mean", parameters=(ParameterSpec("first", schema={"type": "integer"}),))
     >>> read_arguments(spec, {}, ["2006"], "geomar/ocean.mean")
     {'first': 2006}
@@ -140,9 +141,7 @@ class _Words:
 
     def _path(self, name: str) -> tuple[str, ...]:
         """Return the option's parameter and fields, spelt as the signature spells them."""
-        return tuple(
-            step if step in self._parameters else step.replace("-", "_") for step in name.split(".")
-        )
+        return tuple(step if step in self._parameters else step.replace("-", "_") for step in name.split("."))
 
     def _schema(self, path: tuple[str, ...]) -> JsonSchema:
         parameter = self._parameters.get(path[0])
@@ -194,7 +193,9 @@ class _Words:
                 return
             reader = _READERS.get(file.suffix)
             if reader is None:
-                raise ValueError(f"a file of type {file.suffix}; those that can be read are {', '.join(_READERS)}, .txt")
+                raise ValueError(
+                    f"a file of type {file.suffix}; those that can be read are {', '.join(_READERS)}, .txt"
+                )
             value = reader(file, self._schema(path))
         except (OSError, ValueError, RecursionError) as error:
             reason = error.strerror if isinstance(error, OSError) and error.strerror else error

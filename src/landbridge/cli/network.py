@@ -9,7 +9,7 @@ from typing import Any
 from ..client.link import CATALOGUE, Link
 from ..client.loop import wait_for
 from ..contract import MethodSpec, ModuleSpec
-from ..errors import BrokerUnreachable, Malformed, UnknownMember
+from ..errors import BrokerUnreachable, Malformed, PermissionDenied, UnknownMember
 from ..hub.access import resolve
 from ..names import Address, nearest
 
@@ -64,19 +64,41 @@ def listed_modules(link: Link) -> list[dict[str, Any]]:
 
 
 def described(link: Link, address: Address) -> ModuleSpec:
-    """Return what the module at `address` says of itself to this caller."""
-    return wait_for(link.describe(address.institute, address.module))
+    """Return what the module at `address` says of itself to this caller.
+
+    Raises
+    ------
+    UnknownMember, PermissionDenied
+        When `address` has a member that does not exist, or is not shared with this caller.
+    """
+    return wait_for(link.describe(address))
 
 
-def method_of(spec: ModuleSpec, member: str) -> MethodSpec:
+def method_of(spec: ModuleSpec, member: str, me: str) -> MethodSpec:
     """Return one method of a module.
+
+    Parameters
+    ----------
+    spec : ModuleSpec
+        What the module says of itself to `me`.
+    member : str
+        Name of the method.
+    me : str
+        Who asks, as ``institute/person``.
 
     Raises
     ------
     UnknownMember
         When there is none of that name; the text says which was probably meant.
+    PermissionDenied
+        When the module shows nothing at all.
     """
     found = spec.methods.get(member)
     if found is None:
+        if not spec.methods:
+            raise PermissionDenied(
+                f"{spec.name} shows {me} none of its methods: they are not shared with {me}. "
+                f"Ask {spec.name.partition('/')[0]} to serve it with --share {me}."
+            )
         raise UnknownMember(spec.name, member, nearest(member, spec.methods))
     return found

@@ -35,7 +35,6 @@ from .ending import UsageError
 
 __all__ = ["Jsonable", "check_output", "show_value", "write_value"]
 
-_SCALARS = (str, bool, int, float, complex, type(None))
 _XARRAY = ("xarray.DataArray", "xarray.Dataset")
 
 
@@ -114,10 +113,10 @@ def _text(value: Any) -> str:
         return str(value.name)
     if isinstance(value, list | tuple | dict | set | frozenset) or dataclasses.is_dataclass(value):
         return _json(value, "what is shown")
-    if type(value).__module__ == "numpy" and getattr(value, "shape", ()):
+    if type(value).__module__.partition(".")[0] == "numpy" and getattr(value, "ndim", 0):
         # On a terminal NumPy's own way, which leaves out the middle; elsewhere everything.
         return str(value) if sys.stdout.isatty() else _json(value, "what is shown")
-    return str(value) if isinstance(value, _SCALARS) or type(value).__module__ != "xarray" else repr(value)
+    return str(value)
 
 
 def _json(value: Any, what: str) -> str:
@@ -224,7 +223,7 @@ def _write_txt(value: Any, file: Path) -> None:
 def _write_npy(value: Any, file: Path) -> None:
     import numpy as np
 
-    if not (isinstance(value, np.ndarray | np.generic | list | tuple) or isinstance(value, _SCALARS[1:5])):
+    if not isinstance(value, np.ndarray | np.generic | list | tuple | bool | int | float | complex):
         raise TypeError(f"{type(value).__name__} is no array")
     array = np.asanyarray(value)
     if array.dtype.hasobject:

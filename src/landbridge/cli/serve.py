@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import io
 import logging
 import os
 import sys
+import textwrap
 import traceback
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType, TracebackType
-from typing import Annotated, Any
+from typing import Annotated, Any, TextIO
 
 from cyclopts import Parameter
 
@@ -18,17 +22,18 @@ from ..backend.expose import Exposure, exposure
 from ..backend.loading import load
 from ..backend.service import Backend
 from ..client.access import Access
-from ..contract import signature
 from ..errors import InvalidName, NothingToServe
 from ..hub.serve import access_for_serving, is_own_network
 from ..hub.serve import serve as run_backend
 from ..names import OWNER_INSTITUTE, Address, check_institute, check_module, parse_address
 from ..security import check_pattern
 from .console import clip, json_text, safe, say
+from .methodhelp import signature_text
 from .signals import log_to_stderr, stop_on_signals
 
 __all__ = ["serve"]
 
+_log = logging.getLogger(__name__)
 _PACKAGE = str(Path(__file__).resolve().parent.parent)
 
 
@@ -61,10 +66,10 @@ def serve(
     address = _address(name)
     patterns = tuple(check_pattern(pattern) for pattern in share)
     log_to_stderr(logging.INFO)
-    data = _keep_stdout()
-    exposed = exposure(_loaded(what, address))
-    access = access_for_serving(address, profile)
-    asyncio.run(_serve(address, exposed, access, patterns, is_own_network(profile), data if json else None, data))
+    with _stdout_kept() as stdout:
+        exposed = exposure(_loaded(what, address))
+        access = access_for_serving(address, profile)
+        asyncio.run(_serve(address, exposed, access, patterns, is_own_network(profile), _Announcer(stdout, json)))
 
 
 def _address(text: str) -> Address:
@@ -76,14 +81,19 @@ def _address(text: str) -> Address:
     return address
 
 
-def _keep_stdout() -> io.TextIOBase:
-    """Return stdout for our own lines; what the served code prints, in Python or in C, goes to stderr from now on."""
+@contextlib.contextmanager
+def _stdout_kept() -> Iterator[TextIO]:
+    """Give stdout for our own lines; what the served code prints meanwhile, in Python or in C, goes to stderr."""
     sys.stdout.flush()
-    data = os.fdopen(os.dup(1), "w", encoding="utf-8", errors="replace", buffering=1)
-    os.dup2(2, 1)
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(line_buffering=True)
-    return data
+    with os.fdopen(os.dup(1), "w", encoding="utf-8", errors="replace", buffering=1) as data:
+        os.dup2(2, 1)
+        try:
+            yield data
+        finally:
+            sys.stdout.flush()
+            os.dup2(data.fileno(), 1)
 
 
 def _loaded(what: str, address: Address) -> ModuleType:
@@ -108,24 +118,34 @@ def _from_their_code(trace: TracebackType | None) -> TracebackType | None:
     return trace
 
 
+@dataclass(frozen=True)
+class _Announcer:
+    """Where the one line, or text, goes that says that the module is served."""
+
+    stdout: TextIO
+    json: bool
+
+    def announce(self, backend: Backend, exposed: Exposure, patterns: tuple[str, ...], owner: bool) -> None:
+        text = (
+            json_text(_facts(backend, exposed, patterns)) if self.json else _report(backend, exposed, patterns, owner)
+        )
+        print(text, file=self.stdout, flush=True)
+
+
 async def _serve(
-    address: Address, exposed: Exposure, access: Access, patterns: tuple[str, ...], owner: bool,
-    json_to: io.TextIOBase | None, data: io.TextIOBase,
-) -> None:  # fmt: skip
+    address: Address, exposed: Exposure, access: Access, patterns: tuple[str, ...], owner: bool, announcer: _Announcer
+) -> None:
     stop = stop_on_signals()
 
     def ready(backend: Backend) -> None:
-        text = json_text(_facts(backend, exposed, patterns)) if json_to else _report(backend, exposed, patterns, owner)
-        print(text, file=data, flush=True)
+        announcer.announce(backend, exposed, patterns, owner)
         for notice in exposed.notices:
             say(f"Note: {notice}.")
 
     def lost(text: str) -> None:
-        logging.getLogger("landbridge.cli").warning("%s: %s", address, text)
+        _log.warning("%s: %s", address, text)
 
-    await run_backend(
-        address, exposed, access, share=patterns, network_owner=owner, ready=ready, stop=stop, lost=lost
-    )
+    await run_backend(address, exposed, access, share=patterns, network_owner=owner, ready=ready, stop=stop, lost=lost)
     say(f"{address} is no longer served.")
 
 
@@ -143,7 +163,7 @@ def _report(backend: Backend, exposed: Exposure, patterns: tuple[str, ...], owne
     institute = backend.address.institute
     lines = [f"{backend.name} is served. Ctrl-C ends it."]
     for name, method in backend.spec.methods.items():
-        lines.append(f"  {name}{safe(signature(method, {}))}")
+        lines.append(safe(textwrap.indent(f"{name}{signature_text(method)}", "  ")))
         if method.summary:
             lines.append(f"      {clip(safe(method.summary), 100)}")
         if exposed.methods[name].share:

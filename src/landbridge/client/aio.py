@@ -81,7 +81,7 @@ class AsyncNetwork:
         return await asyncio.shield(task)
 
     async def _ask(self, name: str, where: Address) -> _Described:
-        spec = await self._link_now.describe(where.institute, where.module)
+        spec = await self._link_now.describe(where._replace(member=None))
         described = self._described[name] = (spec, rebuild_types(spec))
         return described
 
@@ -210,7 +210,8 @@ class AsyncCall:
         name = self._address.member or ""
         method = spec.methods.get(name)
         if method is None:
-            raise UnknownMember(spec.name, name, nearest(name, spec.methods))
+            self._begun = asyncio.get_running_loop().create_task(self._ask_why(spec, name))
+            return
         self._spec = method
         # Copied: the caller may change an array as soon as this returns.
         encoded = wire.encode(lower_arguments(bind(method, args, kwargs)))
@@ -218,6 +219,14 @@ class AsyncCall:
         self._call_id = self._network._link_now.start(
             self._address, parts, wire.size_bytes(parts), self, self._timeout_s
         )
+
+    async def _ask_why(self, spec: ModuleSpec, name: str) -> None:
+        """End with the module's own word on a method that it does not show us: unknown, or not shared with us."""
+        try:
+            await self._network._link_now.describe(self._address)
+            raise UnknownMember(spec.name, name, nearest(name, spec.methods))
+        except LandbridgeError as error:
+            self._end(None, error)
 
     def __await__(self) -> Generator[Any, None, Any]:
         while not self._ended:

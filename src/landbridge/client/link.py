@@ -186,16 +186,24 @@ class Link:
         self.start(target, parts, wire.size_bytes(parts), waiting, timeout_s)
         return wire.decode(await waiting.future)
 
-    async def describe(self, institute: str, module: str) -> ModuleSpec:
+    async def describe(self, where: Address) -> ModuleSpec:
         """Ask a module what this caller may see of it.
+
+        Parameters
+        ----------
+        where : Address
+            The module; with a member, that one is asked for in particular.
 
         Raises
         ------
         UnknownModule, ModuleOffline
             When there is no such module, or nobody serves it now.
+        UnknownMember, PermissionDenied
+            When there is no such member, or it is not shared with this caller.
         """
-        name = f"{institute}/{module}"
-        spec = ModuleSpec.from_json(await self.call(Address(institute, module, DESCRIBE), {}, timeout_s=10.0))
+        name = f"{where.institute}/{where.module}"
+        wanted: dict[str, object] = {} if where.member is None else {"member": where.member}
+        spec = ModuleSpec.from_json(await self.call(where._replace(member=DESCRIBE), wanted, timeout_s=10.0))
         if spec.name != name:
             raise Malformed(f"{name} describes itself as {spec.name}")
         return spec

@@ -91,11 +91,12 @@ class Network:
         return module
 
     def _describe(self, where: Address) -> ModuleSpec:
-        return wait_for(self._link().describe(where.institute, where.module))
+        return wait_for(self._link().describe(where))
 
     def _method(self, address: str) -> Method:
         where = parse_address(address)
-        module = self[f"{where.institute}/{where.module}"]
+        module = _new_module(self, where.institute, where.module)
+        _fill(module, self._describe(where))
         found = vars(module).get(where.member or "")
         if not isinstance(found, Method):
             raise UnknownMember(str(module), where.member or "", nearest(where.member or "", vars(module)))
