@@ -7,6 +7,7 @@ import shlex
 from pathlib import Path
 
 import pytest
+
 from network import running_network
 
 README = (Path(__file__).resolve().parents[2] / "README.md").read_text(encoding="utf-8")
@@ -18,9 +19,7 @@ SESSIONS = re.findall(r"```console\n(.*?)```", README, re.DOTALL)
 def commands(session: str) -> list[tuple[list[str], str]]:
     """Return the commands of a session, and what the README shows each to print."""
     parts = re.split(r"^\$ ", session, flags=re.MULTILINE)[1:]
-    return [
-        (shlex.split(line)[1:], shown) for line, _, shown in (part.partition("\n") for part in parts)
-    ]
+    return [(shlex.split(line)[1:], shown) for line, _, shown in (part.partition("\n") for part in parts)]
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +35,7 @@ def test_the_readme_has_what_these_tests_look_for():
     assert [words[0] for words, _ in commands(SESSIONS[0])] == ["up", "serve"]
 
 
-@pytest.mark.parametrize("words, shown", commands(SESSIONS[1]), ids=lambda value: " ".join(value)[:50])
+@pytest.mark.parametrize(("words", "shown"), commands(SESSIONS[1]), ids=lambda value: " ".join(value)[:50])
 def test_commands_of_the_tour_print_what_is_shown(served, words, shown):
     run = served.run(*words)
     assert run.returncode == 0, run.stderr
@@ -53,7 +52,7 @@ def test_scripts_of_the_tour_run(served, number):
 
 
 def test_sharing_with_another_institute_works_as_told(served):
-    (words, _), = commands(SESSIONS[2])
+    ((words, _),) = commands(SESSIONS[2])
     shares = words[words.index("--share") :]
     served.serve(FILES["ocean.py"], "geomar/shared", *shares)
     asked = ("call", "geomar/shared.climatology", "--first", "2006", "--last", "2010")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import inspect
 import pickle
 import time
@@ -328,6 +329,38 @@ def test_forked_child_makes_its_own_connection(network, ocean):
         print("parent", net.geomar.ocean.mean(5, 7))
     """)
     assert run.stdout.splitlines() == ["child 4.0", "parent 6.0"], run.stderr
+
+
+def test_a_network_that_nobody_holds_disconnects(ocean):
+    net = lb.connect()
+    link = net._link()
+    assert net.geomar.ocean.mean(1, 3) == 2.0
+    del net
+    gc.collect()
+    deadline = time.monotonic() + 10
+    while link._connection.connected and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert not link._connection.connected
+
+
+def test_a_generator_that_reuses_its_buffer_sends_what_it_yielded(network, net):
+    network.serve(
+        "import numpy as np\n__all__ = ['steps']\n"
+        "def steps(n: int):\n    buffer = np.zeros(1000)\n"
+        "    for k in range(n):\n        buffer[:] = k\n        yield buffer\n",
+        "awi/buffer",
+    )
+    assert [step[-1] for step in net["awi/buffer"].steps(300)] == [float(k) for k in range(300)]
+
+
+def test_an_array_may_be_changed_once_start_has_returned(ocean):
+    array = np.zeros(500_000)
+    calls = []
+    for number in range(4):
+        array[:] = number
+        calls.append(ocean.echo.start(array))
+    array[:] = -1
+    assert [call.result()[-1] for call in calls] == [0.0, 1.0, 2.0, 3.0]
 
 
 def test_several_backends_share_the_calls_and_each_runs_in_one(network, net, ocean):

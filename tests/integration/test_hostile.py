@@ -9,9 +9,9 @@ import secrets
 import time
 
 import pytest
-from integration.identity.attacker import RawClient
 
 import landbridge as lb
+from integration.identity.attacker import RawClient
 from landbridge import wire
 from landbridge.broker import Connection
 from landbridge.hub import mint
@@ -34,9 +34,7 @@ def victim(network):
 
 
 def credentials(institute: str, person: str, *modules: str):
-    return asyncio.run(
-        mint(local_dir(), institute, person, modules, now=int(time.time()), random=secrets.token_bytes)
-    )
+    return asyncio.run(mint(local_dir(), institute, person, modules, now=int(time.time()), random=secrets.token_bytes))
 
 
 @pytest.fixture
@@ -161,9 +159,7 @@ class Impostor:
         self._answer = answer
 
     async def __aenter__(self):
-        held = await mint(
-            local_dir(), "gfz", "_M", [self._module], now=int(time.time()), random=secrets.token_bytes
-        )
+        held = await mint(local_dir(), "gfz", "_M", [self._module], now=int(time.time()), random=secrets.token_bytes)
         self.connection = await Connection.open(
             [running_broker().url], user_jwt=lambda: held.jwt, sign=held.sign, name="impostor", on_event=lambda _: None
         )

@@ -6,7 +6,7 @@ import pytest
 
 import landbridge as lb
 
-SOURCE = '''
+SOURCE = """
 import landbridge as lb
 
 @lb.method
@@ -20,7 +20,7 @@ def shared() -> str:
 @lb.method(share="*/*")
 def public() -> str:
     return lb.current_call().caller
-'''
+"""
 
 
 @pytest.fixture(scope="module")

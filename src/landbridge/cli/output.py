@@ -113,7 +113,7 @@ def _text(value: Any) -> str:
         return str(value.name)
     if isinstance(value, list | tuple | dict | set | frozenset) or dataclasses.is_dataclass(value):
         return _json(value, "what is shown")
-    if type(value).__module__.partition(".")[0] == "numpy" and getattr(value, "ndim", 0):
+    if type(value).__module__.partition(".")[0] == "numpy" and bool(getattr(value, "ndim", False)):
         # On a terminal NumPy's own way, which leaves out the middle; elsewhere everything.
         return str(value) if sys.stdout.isatty() else _json(value, "what is shown")
     return str(value)

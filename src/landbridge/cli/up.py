@@ -9,6 +9,7 @@ from dataclasses import asdict
 from ..hub import up as network
 from ..settings import RunningBroker
 from .console import say, show, show_json
+from .ending import UsageError
 from .signals import log_to_stderr, stop_on_signals
 
 __all__ = ["up"]
@@ -29,11 +30,16 @@ def up(*, port: int | None = None, websocket_port: int | None = None, json: bool
         Print one line of JSON when it runs, and one whenever the broker had to be started again.
     """
     log_to_stderr(logging.WARNING)
-    asyncio.run(_up(_chosen(port), _chosen(websocket_port), json))
+    ports = [_chosen(option, given) for option, given in (("--port", port), ("--websocket-port", websocket_port))]
+    asyncio.run(_up(*ports, json))
 
 
-def _chosen(port: int | None) -> int:
-    return -1 if port is None else port
+def _chosen(option: str, port: int | None) -> int:
+    if port is None:
+        return -1
+    if not 0 < port < 65536:
+        raise UsageError(f"{option} {port}: must be from 1 to 65535; leave it out for a free port.")
+    return port
 
 
 async def _up(port: int, websocket_port: int, json: bool) -> None:

@@ -107,8 +107,15 @@ class Link:
         BrokerUnreachable
             When no broker answers or it refuses the credential.
         """
-        access = self.access
         self._loop = asyncio.get_running_loop()
+        try:
+            await self._connect()
+        except BaseException:
+            await self.close()
+            raise
+
+    async def _connect(self) -> None:
+        access = self.access
         self._connection = await Connection.open(
             access.urls,
             user_jwt=access.user_jwt,

@@ -6,6 +6,7 @@ shells works only on those. A module asks its backend for its members when it is
 
 from __future__ import annotations
 
+import asyncio
 import atexit
 import inspect
 import os
@@ -18,7 +19,7 @@ from typing import Any
 
 from .. import wire
 from ..contract import MethodSpec, ModuleSpec, bind, docstring, lower_arguments, rebuild_types, signature
-from ..errors import InvalidName, LandbridgeError, UnknownMember
+from ..errors import BrokerUnreachable, InvalidName, LandbridgeError, UnknownMember
 from ..names import Address, nearest, parse_address
 from .access import Access
 from .call import Call
@@ -53,8 +54,16 @@ class Network:
         _open_networks.add(self)
 
     def _connect(self) -> Link:
-        link = Link(self._access, self._module_appeared)
-        wait_for(link.open(), _OPEN_TIMEOUT_S)
+        # Weakly, or the connection would keep alive the network whose end is to close it.
+        appeared = weakref.WeakMethod(self._module_appeared)
+        link = Link(self._access, lambda name: (method := appeared()) and method(name))
+        try:
+            wait_for(link.open(), _OPEN_TIMEOUT_S)
+        except TimeoutError:
+            raise BrokerUnreachable(
+                f"The network did not answer within {_OPEN_TIMEOUT_S:g} s. Find out which step fails: landbridge doctor"
+            ) from None
+        weakref.finalize(self, _drop, link, os.getpid()).atexit = False
         self._link_now, self._pid = link, os.getpid()
         return link
 
@@ -139,18 +148,17 @@ class Network:
 class Institute:
     """An institute; its modules are its attributes."""
 
+    # In slots, so that `vars` has nothing but the modules.
+    __slots__ = ("__dict__", "_name")
+
     def __init__(self, name: str) -> None:
-        _NAMES[self] = name
+        self._name = name
 
     def __dir__(self) -> list[str]:
         return list(vars(self))
 
     def __repr__(self) -> str:
-        return f"<landbridge institute {_NAMES[self]}: {', '.join(vars(self))}>"
-
-
-_NAMES: weakref.WeakKeyDictionary[Institute, str] = weakref.WeakKeyDictionary()
-_HOMES: weakref.WeakKeyDictionary[Module, tuple[Network, Address]] = weakref.WeakKeyDictionary()
+        return f"<landbridge institute {self._name}: {', '.join(vars(self))}>"
 
 
 class Module:
@@ -159,12 +167,17 @@ class Module:
     It has no other public name, so that nothing a module is called can be in the way.
     """
 
+    __slots__ = ("__dict__", "_network", "_where")
+
+    def __init__(self, network: Network, where: Address) -> None:
+        self._network = network
+        self._where = where
+
     def __dir__(self) -> list[str]:
         return list(vars(self))
 
     def __str__(self) -> str:
-        where = _HOMES[self][1]
-        return f"{where.institute}/{where.module}"
+        return f"{self._where.institute}/{self._where.module}"
 
     def __repr__(self) -> str:
         names = ", ".join(name for name, value in vars(self).items() if isinstance(value, Method))
@@ -172,7 +185,7 @@ class Module:
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle as the address."""
-        return _HOMES[self][0]._reopen, (str(self),)
+        return self._network._reopen, (str(self),)
 
 
 class _Untouched(Module):
@@ -182,17 +195,17 @@ class _Untouched(Module):
     takes itself away.
     """
 
+    __slots__ = ()
+
     def __getattr__(self, name: str) -> Any:
         if name.startswith("_"):
             raise AttributeError(name)
-        network, where = _HOMES[self]
-        _fill(self, network._describe(where))
+        _fill(self, self._network._describe(self._where))
         return getattr(self, name)
 
     def __dir__(self) -> list[str]:
-        network, where = _HOMES[self]
         try:
-            _fill(self, network._describe(where))
+            _fill(self, self._network._describe(self._where))
         except LandbridgeError:
             return []
         return list(vars(self))
@@ -203,19 +216,19 @@ class _Untouched(Module):
 
 def _new_module(network: Network, institute: str, module: str) -> Module:
     # The class bears the module's name, so that Python's own AttributeError says what has no such attribute.
-    proxy: Module = type(f"{institute}/{module}", (_Untouched,), {})()
-    _HOMES[proxy] = (network, Address(institute, module))
-    return proxy
+    cls: type[Module] = type(f"{institute}/{module}", (_Untouched,), {"__slots__": ()})
+    return cls(network, Address(institute, module))
 
 
 def _fill(module: Module, spec: ModuleSpec) -> None:
-    network, where = _HOMES[module]
     types = rebuild_types(spec)
     for name, cls in types.items():
         vars(module).setdefault(name, cls)
     for name, method in spec.methods.items():
-        vars(module)[name] = _new_method(network, where._replace(member=name), method, types)
-    module.__class__ = type(spec.name, (Module,), {"__doc__": spec.doc, "__module__": "landbridge.remote"})
+        address = module._where._replace(member=name)
+        vars(module)[name] = _new_method(module._network, address, method, types)
+    about = {"__doc__": spec.doc, "__module__": "landbridge.remote", "__slots__": ()}
+    module.__class__ = type(spec.name, (Module,), about)
 
 
 class Method:
@@ -321,6 +334,12 @@ def _new_method(network: Network, address: Address, spec: MethodSpec, types: dic
     method: Method = cls(network, address, spec, types)
     vars(method).update(__name__=spec.name, __qualname__=spec.name)
     return method
+
+
+def _drop(link: Link, pid: int) -> None:
+    """Close the connection of a network that nobody holds any more."""
+    if pid == os.getpid():
+        asyncio.run_coroutine_threadsafe(link.close(), io_loop())
 
 
 _open_networks: weakref.WeakSet[Network] = weakref.WeakSet()

@@ -1,0 +1,88 @@
+"""The demo as a user runs it, and its remote script beside the local one."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+ENSO = ROOT / "examples" / "enso"
+
+
+def start_demo(folder: Path, *words: str) -> subprocess.Popen[str]:
+    command = [sys.executable, "-m", "landbridge", "demo", "--output", str(folder / "out"), *words]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def demo_processes() -> list[str]:
+    """Return the commands of all processes that a demo has started: they keep their state in its folder."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            environment = (process / "environ").read_bytes().split(b"\0")
+            command = (process / "cmdline").read_bytes().replace(b"\0", b" ").decode()
+        except OSError:
+            continue
+        if any(entry.startswith(b"XDG_STATE_HOME=") and b"landbridge-demo-" in entry for entry in environment):
+            found.append(command)
+    return found
+
+
+@pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="other processes are looked up in /proc")
+class TestDemo:
+    def test_numbers_bytes_times_and_plot(self, tmp_path):
+        demo = start_demo(tmp_path, "--json")
+        out, err = demo.communicate(timeout=110)
+        assert demo.returncode == 0, err
+        result = json.loads(out)
+        rounded = {lag: round(value, 3) for lag, value in result["correlation"].items()}
+        assert len(rounded) == 10
+        assert (rounded["0"], rounded["-1"], rounded["1"], rounded["6"]) == (-0.513, -0.515, -0.489, 0.183)
+        assert 0 < result["bytes_travelled"] < result["bytes_stayed"] / 10
+        assert set(result["seconds"]) == {"geomar/sst.anomaly", "hereon/soi.index", "gfz/correlation.lagged"}
+        assert Path(result["plot"]).read_bytes().startswith(b"\x89PNG\r\n")
+        assert "As awi/visitor, in the catalogue:" in err
+        assert "geomar/sst " in err
+        assert demo_processes() == []
+
+    @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+    def test_interrupted_in_the_middle_it_leaves_nothing(self, tmp_path, number):
+        demo = start_demo(tmp_path)
+        for line in demo.stderr:
+            if "in the catalogue" in line:
+                break
+        demo.send_signal(number)
+        demo.communicate(timeout=60)
+        assert demo.returncode == 130
+        assert demo_processes() == []
+
+    def test_killed_in_the_middle_it_leaves_no_process(self, tmp_path):
+        demo = start_demo(tmp_path)
+        for line in demo.stderr:
+            if "in the catalogue" in line:
+                break
+        demo.kill()
+        demo.communicate(timeout=60)
+        deadline = time.monotonic() + 20
+        while demo_processes() and time.monotonic() < deadline:
+            time.sleep(0.05)
+        assert demo_processes() == []
+
+
+def test_remote_script_prints_what_the_local_one_prints(network):
+    for address, file in {"geomar/sst": "sst.py", "hereon/soi": "soi.py", "gfz/correlation": "correlation.py"}.items():
+        network.start("serve", str(ENSO / file), "--as", address, "--json")
+    outputs = [
+        subprocess.run(
+            [sys.executable, ENSO / script], env=network.env, capture_output=True, text=True, check=True
+        ).stdout
+        for script in ("enso_local.py", "enso_remote.py")
+    ]
+    assert outputs[0] == outputs[1]
+    assert "-0.513" in outputs[0]
