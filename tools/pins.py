@@ -18,7 +18,8 @@ HEAD = f"""\
 with tempfile.TemporaryDirectory() as folder:
     venv.create(folder, with_pip=True)
     python = f"{folder}/bin/python"
-    subprocess.run([python, "-m", "pip", "install", "--quiet", f"{ROOT}[demo]", "pandas", "pyarrow", *TOOLS], check=True)
+    wanted = [f"{ROOT}[demo]", "pandas", "pyarrow", *TOOLS]
+    subprocess.run([python, "-m", "pip", "install", "--quiet", *wanted], check=True)
     frozen = subprocess.run([python, "-m", "pip", "freeze"], check=True, capture_output=True, text=True).stdout
 # Our own package appears with the path of this machine.
 lines = [line for line in frozen.splitlines() if not line.startswith("landbridge") and "@" not in line]

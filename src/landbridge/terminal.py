@@ -20,7 +20,7 @@ def bar_text(done: float, total: float | None, label: str, elapsed_s: float) -> 
     Examples
     --------
     >>> bar_text(5, 10, "years", 2.0)
-    'years  50% ███████████████               5/10  2 s'
+    'years  50% ███████████████                5/10  2 s'
     >>> bar_text(5, None, "", 2.0)
     '5  2 s'
     """

@@ -30,8 +30,7 @@ def up(*, port: int | None = None, websocket_port: int | None = None, json: bool
         Print one line of JSON when it runs, and one whenever the broker had to be started again.
     """
     log_to_stderr(logging.WARNING)
-    ports = [_chosen(option, given) for option, given in (("--port", port), ("--websocket-port", websocket_port))]
-    asyncio.run(_up(*ports, json))
+    asyncio.run(_up(_chosen("--port", port), _chosen("--websocket-port", websocket_port), json))
 
 
 def _chosen(option: str, port: int | None) -> int:

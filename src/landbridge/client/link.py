@@ -53,7 +53,7 @@ __all__ = ["CATALOGUE", "Link", "Observer"]
 
 _log = logging.getLogger(__name__)
 _TICK_S = 0.1
-_CLOSE_S = 1.0
+_CLOSE_TICKS = 100
 _CREDIT_BYTES = 32 * 1024 * 1024
 """What all calls of one connection may have under way together: half of what the broker holds before it cuts us."""
 
@@ -139,8 +139,10 @@ class Link:
         for entry in list(self._calls.values()):
             self._act(entry, entry.caller.cancel(now))
         # A backend that has a call but has not said so yet can only be told to stop once it has.
-        while any(not entry.caller.instance for entry in self._calls.values()) and self._loop.time() < now + _CLOSE_S:
-            await asyncio.sleep(0.01)
+        for _ in range(_CLOSE_TICKS):
+            if all(entry.caller.instance for entry in self._calls.values()):
+                break
+            await asyncio.sleep(_TICK_S / 10)
         self._closed = "the connection was closed here"
         self._end_all(self._closed)
         if self._ticking is not None:

@@ -15,7 +15,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .. import wire
 from ..contract import MethodSpec, ModuleSpec, bind, docstring, lower_arguments, rebuild_types, signature
@@ -134,6 +134,10 @@ class Network:
     ) -> None:
         self.close()
 
+    if TYPE_CHECKING:  # real attributes at run time, which no type checker can know
+
+        def __getattr__(self, name: str) -> Institute: ...
+
     def __dir__(self) -> list[str]:
         return [*(name for name in vars(self) if not name.startswith("_")), "close"]
 
@@ -154,6 +158,10 @@ class Institute:
     def __init__(self, name: str) -> None:
         self._name = name
 
+    if TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> Module: ...
+
     def __dir__(self) -> list[str]:
         return list(vars(self))
 
@@ -172,6 +180,10 @@ class Module:
     def __init__(self, network: Network, where: Address) -> None:
         self._network = network
         self._where = where
+
+    if TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> Any: ...
 
     def __dir__(self) -> list[str]:
         return list(vars(self))

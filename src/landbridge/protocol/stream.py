@@ -116,9 +116,7 @@ def _as_bytes(view: memoryview) -> memoryview:
     return view if view.ndim == 1 and view.itemsize == 1 else view.cast("B")
 
 
-def _cut(
-    parts: Sequence[bytes | memoryview], length: int
-) -> tuple[list[bytes | memoryview], list[bytes | memoryview]]:
+def _cut(parts: Sequence[bytes | memoryview], length: int) -> tuple[list[bytes | memoryview], list[bytes | memoryview]]:
     taken: list[bytes | memoryview] = []
     for place, part in enumerate(parts):
         if len(part) > length:

@@ -1,7 +1,8 @@
 """Tags for xarray: DataArray and Dataset, with coordinates, attributes and which of them are indexes.
 
 A dataset is its variables, the names of those that are coordinates, and the names of those with an index. Lazy and
-dask arrays are loaded. Of `encoding`, which may hold compressor objects and open files, goes what is plain data, but for the path of the file.
+dask arrays are loaded. Of `encoding`, which may hold compressor objects and open files, goes what is plain data, but
+for the path of the file.
 """
 
 from __future__ import annotations

@@ -72,7 +72,7 @@ def decodes(tag: str) -> Callable[[Decoder], Decoder]:
 
 
 def _load_scientific() -> None:
-    """Fill the tables with what is known of NumPy and xarray; not before it is needed, as NumPy takes 70 ms to import."""
+    """Fill the tables with what is known of NumPy and xarray; only when needed, as NumPy takes 70 ms to import."""
     from . import arrays, datasets  # noqa: F401 - they fill the tables
 
     LATE.pop("numpy", None)

@@ -1,0 +1,68 @@
+"""``landbridge up``: one network for each user, and nothing left of it when it ends."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+
+import pytest
+
+from network import COMMAND
+
+from .conftest import alive, error_code
+
+
+@contextlib.contextmanager
+def running_up(env):
+    process = subprocess.Popen(
+        [*COMMAND, "up", "--json"], env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    try:
+        yield process, json.loads(process.stdout.readline())
+    finally:
+        process.terminate()
+        process.communicate(timeout=20)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_ends_the_network_and_its_broker(empty_env, number):
+    with running_up(empty_env) as (process, ready):
+        assert alive(ready["pid"])
+        process.send_signal(number)
+        assert process.wait(20) == 0
+        assert not alive(ready["pid"])
+
+
+def test_a_second_up_says_where_the_first_one_is(network):
+    done = network.run("up", "--json")
+    assert (done.returncode, error_code(done.stdout)) == (5, "not_configured")
+    assert network.up.ready["url"] in done.stderr
+    assert str(network.up.ready["pid"]) in done.stderr
+
+
+def test_a_broker_that_crashed_is_started_again_and_that_is_told(empty_env):
+    with running_up(empty_env) as (process, ready):
+        os.kill(ready["pid"], signal.SIGKILL)
+        assert json.loads(process.stdout.readline()) == {"event": "restarted"}
+
+
+def test_people_are_told_what_to_type_next(empty_env):
+    process = subprocess.Popen(
+        [*COMMAND, "up"], env=empty_env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    try:
+        lines = [process.stdout.readline() for _ in range(4)]
+    finally:
+        process.terminate()
+        process.communicate(timeout=20)
+    assert "nats://127.0.0.1:" in lines[0]
+    assert lines[2:] == ["  landbridge serve FILE.py --as INSTITUTE/MODULE\n", "  landbridge ls\n"]
+
+
+@pytest.mark.parametrize("words", [["--port", "70000"], ["--port", "x"], ["--prt", "1"]])
+def test_a_wrong_option_is_a_usage_error(network, words):
+    done = network.run("up", *words, "--json")
+    assert (done.returncode, error_code(done.stdout)) == (2, "usage")
