@@ -35,7 +35,7 @@ def test_the_line_of_json_says_what_is_served_and_for_whom(network):
 def test_a_signal_ends_it_in_order(network, number):
     process = network.serve("__all__ = ['f']\ndef f(): ...", "awi/brief")
     process.signal(number)
-    assert process.stop() == 0
+    assert process.stop() == 0  # which sends SIGTERM once more
     assert "awi/brief is no longer served." in process.stderr
 
 

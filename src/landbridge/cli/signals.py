@@ -13,7 +13,7 @@ __all__ = ["log_to_stderr", "stop_on_signals"]
 
 
 def stop_on_signals() -> asyncio.Event:
-    """Return an event that Ctrl-C, SIGTERM or a closed terminal sets; the second signal ends the process at once."""
+    """Return an event that Ctrl-C, SIGTERM or a closed terminal sets; a second Ctrl-C ends the process at once."""
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     numbers = [signal.SIGINT, signal.SIGTERM]
@@ -23,8 +23,11 @@ def stop_on_signals() -> asyncio.Event:
     def told() -> None:
         stop.set()
         if sys.platform != "win32":
-            for number in numbers:
+            loop.remove_signal_handler(signal.SIGINT)
+            for number in numbers[1:]:
+                # A supervisor that asks twice must not turn an end in order, which is bounded, into a crash.
                 loop.remove_signal_handler(number)
+                signal.signal(number, signal.SIG_IGN)
 
     for number in numbers:
         if sys.platform == "win32":
