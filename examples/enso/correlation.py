@@ -12,13 +12,13 @@ def lagged(series: xr.DataArray, other: xr.DataArray, first: int = -3, last: int
     """Correlation of a monthly series with another one at each of several lags.
 
     At lag n every month of `series` is paired with the month of `other` that is n months earlier; `other` may reach
-    further than `series`, so that no month is left out. Months are matched by the calendar, wherever in a month the
-    values of the two are placed.
+    further than `series`, so that no month need be left out. Months are matched by the calendar, wherever in a month
+    the values of the two are placed.
 
     Parameters
     ----------
     series, other : xarray.DataArray of float, shape (time,)
-        Monthly values.
+        Monthly values; NaN marks months without one, which are left out.
     first, last : int
         First and last lag, in months.
 
@@ -30,7 +30,7 @@ def lagged(series: xr.DataArray, other: xr.DataArray, first: int = -3, last: int
     Raises
     ------
     ValueError
-        When `other` has too few of the months that are needed.
+        When `other` has too few of the months that are needed, or none at all.
 
     Examples
     --------
@@ -47,7 +47,7 @@ def lagged(series: xr.DataArray, other: xr.DataArray, first: int = -3, last: int
         pairs = [
             (value, values[month - lag])
             for month, value in zip(_months(series), series.values, strict=True)
-            if month - lag in values
+            if month - lag in values and not np.isnan([value, values[month - lag]]).any()
         ]
         if len(pairs) < 3:
             raise ValueError(f"at lag {lag} the series share {len(pairs)} months; a correlation needs 3")

@@ -24,7 +24,7 @@ def index(first: int = 1866, last: int = 2013) -> xr.DataArray:
     Returns
     -------
     xarray.DataArray of float64, shape (time,)
-        Standardised index, without a unit.
+        Standardised index, without a unit. NaN where there is none, as in all of 2013.
 
     Raises
     ------

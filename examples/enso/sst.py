@@ -1,4 +1,4 @@
-"""Sea surface temperature of the equatorial Pacific, measured by satellites.
+"""Sea surface temperature of the equatorial Pacific, analysed from satellites, ships and buoys.
 
 The data are the OSTIA analysis (Operational Sea Surface Temperature and Sea Ice Analysis, UK Met Office) of April 2006
 to September 2010, monthly means of the tropical band, from the package `iris-sample-data`.
@@ -12,7 +12,7 @@ from importlib.resources import files
 import numpy as np
 import xarray as xr
 
-__all__ = ["NINO34", "Box", "anomaly"]
+__all__ = ["anomaly"]
 
 
 @dataclass(frozen=True)

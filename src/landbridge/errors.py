@@ -272,7 +272,7 @@ class CallTimeout(LandbridgeError, TimeoutError):
         self.target, self.timeout_s = target, timeout_s
         super().__init__(
             f"{target} did not finish within {timeout_s:g} s, the limit given for this call; it was told to stop. "
-            "Raise timeout_s in .options(timeout_s=...), or leave it out to wait as long as it runs."
+            "Raise it (.options(timeout_s=...), in a shell --timeout-s), or leave it out to wait as long as it runs."
         )
 
 

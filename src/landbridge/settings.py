@@ -97,8 +97,15 @@ def selected_profile() -> str | None:
 
 
 def selected_url() -> str | None:
-    """Return the broker address in ``LANDBRIDGE_URL``, or None."""
-    return os.environ.get("LANDBRIDGE_URL") or None
+    """Return the broker address in ``LANDBRIDGE_URL``, or None.
+
+    Raises
+    ------
+    NotConfigured
+        When it is not one.
+    """
+    url = os.environ.get("LANDBRIDGE_URL")
+    return _checked_url(url, "LANDBRIDGE_URL") if url else None
 
 
 def private_write(path: Path, content: str | bytes) -> None:
@@ -277,13 +284,13 @@ def _urls(table: dict[str, object], file: Path) -> tuple[str, ...]:
     given = table.get("urls", []) if "url" not in table else [table["url"]]
     if ("url" in table) == ("urls" in table) or not isinstance(given, list) or not given:
         raise NotConfigured(f'The profile {file} must say where the broker is, in one line: url = "nats://HOST:4222"')
-    return tuple(_checked_url(url, file) for url in given)
+    return tuple(_checked_url(url, f"The profile {file}") for url in given)
 
 
-def _checked_url(url: object, file: Path) -> str:
+def _checked_url(url: object, where: str) -> str:
     shown = printable(repr(url), 200)
     if not isinstance(url, str):
-        raise NotConfigured(f'The profile {file} has {shown} for an address; it must be text: "nats://HOST:4222"')
+        raise NotConfigured(f'{where} has {shown} for an address; it must be text: "nats://HOST:4222"')
     try:
         parts = urlsplit(url)
         well_formed = parts.scheme in _URL_SCHEMES and bool(parts.hostname) and (parts.port or 1) > 0
@@ -291,12 +298,10 @@ def _checked_url(url: object, file: Path) -> str:
         well_formed = False
     if not well_formed:
         raise NotConfigured(
-            f"The profile {file} has {shown} for an address; it must look like nats://HOST:PORT (or tls, ws, wss)."
+            f"{where} has {shown} for an address; it must look like nats://HOST:PORT (or tls, ws, wss)."
         )
     if "@" in parts.netloc:  # and do not show it: it is a password
-        raise NotConfigured(
-            f"The profile {file} has a name or password in an address. Remove it: the .creds file counts."
-        )
+        raise NotConfigured(f"{where} has a name or password in an address. Remove it: the .creds file counts.")
     return url
 
 

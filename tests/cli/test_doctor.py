@@ -69,7 +69,7 @@ def test_what_is_no_broker_of_ours_fails_at_the_server(network, greeting, told):
 
 def test_an_address_of_another_form_is_told(network):
     _, steps = steps_of(network.run("doctor", "--json", LANDBRIDGE_URL="nats://host:99999"))
-    assert steps["address"]["ok"] is False
+    assert steps["configuration"]["ok"] is False
 
 
 def test_a_module_that_is_unknown_fails_under_its_name(network):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -17,7 +18,9 @@ ENSO = ROOT / "examples" / "enso"
 
 def start_demo(folder: Path, *words: str) -> subprocess.Popen[str]:
     command = [sys.executable, "-m", "landbridge", "demo", "--output", str(folder / "out"), *words]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    # A demo that is killed cannot remove its folder, which must not stay among those of others.
+    env = {**os.environ, "TMPDIR": str(folder)}
+    return subprocess.Popen(command, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
 def demo_processes() -> list[str]:
@@ -73,6 +76,25 @@ class TestDemo:
         while demo_processes() and time.monotonic() < deadline:
             time.sleep(0.05)
         assert demo_processes() == []
+
+    def test_a_part_that_fails_is_named_at_once_with_its_last_words(self, tmp_path, monkeypatch):
+        (tmp_path / "xarray").mkdir()
+        (tmp_path / "xarray" / "__init__.py").write_text("raise RuntimeError('a broken installation')")
+        monkeypatch.setenv("PYTHONPATH", str(tmp_path), prepend=os.pathsep)
+        demo = start_demo(tmp_path, "--json")
+        out, err = demo.communicate(timeout=50)  # less than what the demo itself would wait for all to be ready
+        assert demo.returncode == 6
+        assert "The part of the demo that runs geomar/sst ended with exit code 2" in err
+        assert "RuntimeError: a broken installation" in err
+        assert json.loads(out)["error"]["code"] == "internal"
+        assert demo_processes() == []
+
+
+def test_without_its_packages_it_says_what_to_install():
+    hidden = "import sys; sys.modules['matplotlib'] = None; from landbridge.cli import main; main(['demo'])"
+    run = subprocess.run([sys.executable, "-c", hidden], capture_output=True, text=True, check=False)
+    assert run.returncode == 2
+    assert "pip install 'landbridge[demo]'" in run.stderr
 
 
 def test_remote_script_prints_what_the_local_one_prints(network):

@@ -81,6 +81,18 @@ def test_what_cannot_be_computed_is_said(modules):
         correlation.lagged(sst.anomaly(), soi.index(1900, 1910))
 
 
+def test_months_without_a_value_do_not_spoil_the_correlation(modules):
+    sst, soi, correlation = modules
+    anomaly, index = sst.anomaly(), soi.index()
+    gappy = index.where(index["time"] != np.datetime64("2008-01-01"))
+    known = anomaly[(anomaly["time"].dt.year != 2008) | (anomaly["time"].dt.month != 1)]
+    got = correlation.lagged(anomaly, gappy, 0, 0)
+    np.testing.assert_allclose(got.values, correlation.lagged(known, index, 0, 0).values, atol=1e-12)
+    assert np.isnan(soi.index(2013, 2013)).all()
+    with pytest.raises(ValueError, match="share 0 months"):
+        correlation.lagged(index[-60:], soi.index(2013, 2013), 0, 0)
+
+
 def without_imports(script: str) -> str:
     tree = ast.parse((ENSO / script).read_text())
     lines = [ast.unparse(node) for node in tree.body if not isinstance(node, ast.Import | ast.ImportFrom)]

@@ -11,6 +11,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from json import loads as parse_json
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
@@ -35,7 +36,7 @@ _BAR_WIDTH = 24
 def demo(*, output: Path = Path("demo-output"), json: bool = False) -> None:
     """Run a small network of three institutes on real data.
 
-    One holds satellite measurements of the sea surface temperature, one the Southern Oscillation Index, one has no
+    One holds an analysis of the sea surface temperature, one the Southern Oscillation Index, one has no
     data but a method. A caller of a fourth institute finds them, has the first two compute their series, and the third
     correlate them. All of it runs on this computer and is gone at the end, but for the plot.
 
@@ -119,10 +120,24 @@ def _log_of(folder: Path, name: str) -> Path:
 def _wait_until_ready(process: subprocess.Popen[bytes], folder: Path, name: str) -> None:
     log = _log_of(folder, name)
     deadline = time.monotonic() + _START_TIMEOUT_S
-    while not any(line.startswith("{") and line.endswith("}\n") for line in log.open(encoding="utf-8")):
-        if process.poll() is not None or time.monotonic() > deadline:
-            raise InternalError(f"The part of the demo that runs {name} did not start:\n{log.read_text()[-2000:]}")
+    while True:
+        ended = process.poll()  # before its words are read, so that none of its last ones is missed
+        said = log.read_text(encoding="utf-8", errors="replace")
+        if _says_ready(said):
+            return
+        if ended is not None or time.monotonic() > deadline:
+            why = "said nothing in time" if ended is None else f"ended with exit code {ended}"
+            raise InternalError(f"The part of the demo that runs {name} {why}. Its last words:\n{said[-2000:]}")
         time.sleep(0.02)
+
+
+def _says_ready(said: str) -> bool:
+    """Whether one of the lines is the JSON of a part that runs; one that failed writes a line of JSON, too."""
+    for line in said.splitlines():
+        with contextlib.suppress(ValueError):
+            if line.startswith("{") and "event" in parse_json(line):
+                return True
+    return False
 
 
 def _stop(process: subprocess.Popen[bytes]) -> None:

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
 from ..broker import Connection
+from ..broker.probe import HopFailed, probe
 from ..client.access import Access
 from ..client.link import Link
 from ..client.loop import wait_for
@@ -22,7 +23,6 @@ from ..settings import local_dir, read_profile, running_broker, selected_profile
 from .console import safe, show, show_json
 from .ending import UNREACHABLE
 from .network import connected, described, listed_modules
-from .probe import HopFailed, probe
 
 __all__ = ["doctor"]
 

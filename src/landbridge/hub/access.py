@@ -16,7 +16,7 @@ from ..names import OWNER_INSTITUTE, check_institute, check_person
 from ..security import Credentials
 from ..settings import local_dir, private_read, read_profile, running_broker, selected_profile, selected_url
 from .issue import mint, sign
-from .keys import NetworkKeys
+from .keys import KEYS_FILE, NetworkKeys
 
 __all__ = ["local_access", "owner_person", "resolve"]
 
@@ -67,6 +67,11 @@ def local_access(institute: str, person: str, modules: Sequence[str] = (), *, ur
             "or name the one you were invited to: LANDBRIDGE_PROFILE=NAME"
         )
     urls = (url,) if url is not None or broker is None else (broker.url,)
+    if not (local_dir() / KEYS_FILE).exists():
+        raise NotConfigured(
+            f"LANDBRIDGE_URL says where the network is ({url}), but nothing says who you are there, and it is none "
+            "that this computer owns. Name the profile you were given: LANDBRIDGE_PROFILE=NAME"
+        )
     credentials = wait_for(
         mint(local_dir(), institute, person, modules, now=int(time.time()), random=secrets.token_bytes), 30.0
     )

@@ -15,7 +15,7 @@ from ..client.access import Access
 from ..errors import BrokerUnreachable, PermissionDenied
 from ..names import Address, check_institute, check_module
 from ..security import check_pattern
-from ..settings import selected_profile
+from ..settings import selected_profile, selected_url
 from .access import local_access, resolve
 
 __all__ = ["SERVICE_PERSON", "access_for_serving", "is_own_network", "serve"]
@@ -41,7 +41,7 @@ def access_for_serving(address: Address, profile: str | None = None) -> Access:
     check_institute(address.institute, reserved=address.institute in ("lb", "local"))
     check_module(address.module)
     if is_own_network(profile):
-        return local_access(address.institute, SERVICE_PERSON, [address.module])
+        return local_access(address.institute, SERVICE_PERSON, [address.module], url=selected_url())
     access = resolve(profile)
     if access.institute != address.institute:
         raise PermissionDenied(

@@ -15,8 +15,8 @@ from collections.abc import Callable, Iterator
 from typing import Any
 from urllib.parse import urlsplit
 
-from ..broker.launcher import MINIMUM_VERSION
 from ..errors import printable
+from .launcher import MINIMUM_VERSION
 
 __all__ = ["Hop", "HopFailed", "probe"]
 
