@@ -2,7 +2,8 @@
 
 Prints a table and writes it, with all figures, to ``benchmarks/results/peers.*``. Hypha is measured twice: as shipped,
 and tuned, that is with its limits on messages lifted. Look at the last column: it is the median over rounds of how many
-times better Landbridge was than the tuned Hypha measured just before or after, so that a busy machine disturbs both.
+times better Landbridge was than the tuned Hypha measured just before or after. A busy machine disturbs both, but not
+alike: a ratio of rates doubled under foreign load. The load before the run is therefore part of the report.
 """
 
 from __future__ import annotations
@@ -185,17 +186,26 @@ def main() -> None:
     # So that the contexts end what they started, also when this process is told to go.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     rows = works(options.calls)
-    outcomes = measure(options.rounds, rows, environment())
+    python = environment()
+    load = os.getloadavg()[0]
+    outcomes = measure(options.rounds, rows, python)
     table, results = report(rows, outcomes)
     machine = (
-        f"Python {platform.python_version()}, {os.cpu_count()} cores, "
+        f"Python {platform.python_version()}, {os.cpu_count()} cores, load {load:.1f} before the run, "
         f"{options.rounds} rounds of {options.calls} calls, "
         f"landbridge {importlib.metadata.version('landbridge')}, {' '.join(PACKAGES[:2])}"
     )
     print(machine, *table, sep="\n")
     folder = BENCHMARKS / "results"
     folder.mkdir(exist_ok=True)
-    document = {"machine": machine, "tuned": TUNED, "rows": results, "outcomes": outcomes}
+    document = {
+        "machine": machine,
+        "load_before": load,
+        "load_after": os.getloadavg()[0],
+        "tuned": TUNED,
+        "rows": results,
+        "outcomes": outcomes,
+    }
     (folder / "peers.json").write_text(json.dumps(document, indent=1) + "\n")
     (folder / "peers.txt").write_text("\n".join([machine, *table]) + "\n")
 

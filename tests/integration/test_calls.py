@@ -371,11 +371,24 @@ def test_several_backends_share_the_calls_and_each_runs_in_one(network, net, oce
     assert min(by_process) > 20
 
 
+def test_members_of_a_module_are_asked_for_again_when_a_newer_backend_starts(network):
+    old = network.serve("__all__ = ['one']\ndef one(): return 1\n", "gfz/newer")
+    with lb.connect() as net:
+        module = net.gfz.newer
+        assert dir(module) == ["one"]
+        old.stop()
+        network.serve("__all__ = ['one', 'two']\ndef one(): return 1\ndef two(): return 2\n", "gfz/newer")
+        deadline = time.monotonic() + 10
+        while "two" not in dir(module) and time.monotonic() < deadline:
+            time.sleep(0.02)
+        assert module.two() == 2
+
+
 def test_modules_that_appear_later_become_attributes(network, net, ocean):
-    network.serve("__all__ = ['one']\ndef one(): return 1\n", "gfz/late")
+    network.serve("__all__ = ['one']\ndef one(): return 1\n", "iow/late")
     deadline = time.monotonic() + 10
-    while not hasattr(net, "gfz") and time.monotonic() < deadline:
+    while not hasattr(net, "iow") and time.monotonic() < deadline:
         time.sleep(0.02)
-    assert net.gfz.late.one() == 1
-    assert "gfz" in dir(net)
-    assert dir(net.gfz) == ["late"]
+    assert net.iow.late.one() == 1
+    assert "iow" in dir(net)
+    assert dir(net.iow) == ["late"]

@@ -49,7 +49,7 @@ def demo(*, output: Path = Path("demo-output"), json: bool = False) -> None:
     """
     _require_extra()
     # A network that the user runs is not touched: this one lives in a folder of its own.
-    with tempfile.TemporaryDirectory(prefix="landbridge-demo-") as folder, _ending_on_sigterm():
+    with _ending_on_signals(), tempfile.TemporaryDirectory(prefix="landbridge-demo-") as folder:
         changed = {"XDG_STATE_HOME": f"{folder}/state", "XDG_CONFIG_HOME": f"{folder}/config"}
         with _environment(changed), contextlib.ExitStack() as stack:
             _start_institutes(Path(folder), stack)
@@ -66,17 +66,32 @@ def _require_extra() -> None:
 
 
 @contextlib.contextmanager
-def _ending_on_sigterm() -> Iterator[None]:
-    """Make SIGTERM end the demo as Ctrl-C does: with all that it started."""
+def _ending_on_signals() -> Iterator[None]:
+    """Make Ctrl-C and SIGTERM end the demo with all that it started, and be told apart from success in any case."""
+    told = False
 
     def interrupt(number: int, frame: FrameType | None) -> None:
+        nonlocal told
+        told = True
         raise KeyboardInterrupt
 
-    before = signal.signal(signal.SIGTERM, interrupt)
+    # Whoever runs the demo in the background of a script has Ctrl-C ignored; so it stays.
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    for number, handler in before.items():
+        if handler is not signal.SIG_IGN:
+            signal.signal(number, interrupt)
     try:
         yield
+    except Exception:
+        if told:  # what was interrupted has made another error of it
+            raise KeyboardInterrupt from None
+        raise
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    # Python drops what is raised while it runs the callback of a weak reference, say: seen in one of fifty runs.
+    if told:
+        raise KeyboardInterrupt
 
 
 @contextlib.contextmanager

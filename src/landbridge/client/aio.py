@@ -37,7 +37,7 @@ class AsyncNetwork:
     """
 
     def __init__(self, access: Access) -> None:
-        self._link_now = Link(access)
+        self._link_now = Link(access, self._forget)
         self._asked: dict[str, asyncio.Task[_Described]] = {}
         self._described: dict[str, _Described] = {}
 
@@ -71,6 +71,10 @@ class AsyncNetwork:
     def __dir__(self) -> list[str]:
         names = {name.partition("/")[0] for name in self._link_now.modules}
         return [*sorted(names - {"lb"}), "close"]
+
+    def _forget(self, name: str) -> None:
+        """Have a module asked for its members again: a backend has started, maybe of a newer version."""
+        self._described.pop(name, None)
 
     async def _describe(self, where: Address) -> _Described:
         name = f"{where.institute}/{where.module}"

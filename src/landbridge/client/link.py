@@ -36,7 +36,6 @@ from ..protocol import (
     Ended,
     Forget,
     Item,
-    Presence,
     Progress,
     Send,
     call_subject,
@@ -53,6 +52,7 @@ __all__ = ["CATALOGUE", "Link", "Observer"]
 
 _log = logging.getLogger(__name__)
 _TICK_S = 0.1
+_INSTANCES_KEPT = 1000
 _CLOSE_TICKS = 100
 _CREDIT_BYTES = 32 * 1024 * 1024
 """What all calls of one connection may have under way together: half of what the broker holds before it cuts us."""
@@ -87,7 +87,7 @@ class Link:
 
     def __init__(self, access: Access, on_module: Callable[[str], None] | None = None) -> None:
         self.access = access
-        self.modules: dict[str, Presence | None] = {}
+        self.modules: dict[str, set[str]] = {}
         self._on_module = on_module
         self._connection: Connection | None = None
         self._conn_id = secrets.token_hex(16)
@@ -233,14 +233,17 @@ class Link:
                     parse_catalogue(f"lb.cat.{institute}.{module}")
                     self._note(f"{institute}/{module}", None)
 
-    def _note(self, name: str, presence: Presence | None) -> None:
-        before = self.modules.get(name)
-        is_new = name not in self.modules or (
-            presence is not None and (before is None or before.instance != presence.instance)
-        )
-        if presence is not None or name not in self.modules:
-            self.modules[name] = presence
-        if is_new and self._on_module is not None:
+    def _note(self, name: str, instance: str | None) -> None:
+        """Take note of a module, and of a backend of it; whoever holds it is told when either is new."""
+        known = self.modules.get(name)
+        if known is not None and (instance is None or instance in known):
+            return
+        known = self.modules.setdefault(name, set())
+        if instance is not None:
+            if len(known) >= _INSTANCES_KEPT:
+                known.clear()
+            known.add(instance)
+        if self._on_module is not None:
             self._on_module(name)
 
     def _presence_arrived(self, delivered: Delivered) -> None:
@@ -251,7 +254,7 @@ class Link:
             _log.debug("ignored a catalogue entry: %s", error.reason)
             return
         if presence.serving:
-            self._note(f"{institute}/{module}", presence)
+            self._note(f"{institute}/{module}", presence.instance)
 
     def _answer_arrived(self, delivered: Delivered) -> None:
         # What comes here matches our own subscription: everything before the id is known.

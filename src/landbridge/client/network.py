@@ -81,7 +81,10 @@ class Network:
         if not isinstance(institute, Institute):
             institute = Institute(institute_name)
             vars(self)[institute_name] = institute
-        if module_name not in vars(institute):
+        module = vars(institute).get(module_name)
+        if isinstance(module, Module):
+            _forget(module)
+        else:
             vars(institute)[module_name] = _new_module(self, institute_name, module_name)
 
     def __getitem__(self, address: str) -> Module:
@@ -230,6 +233,13 @@ def _new_module(network: Network, institute: str, module: str) -> Module:
     # The class bears the module's name, so that Python's own AttributeError says what has no such attribute.
     cls: type[Module] = type(f"{institute}/{module}", (_Untouched,), {"__slots__": ()})
     return cls(network, Address(institute, module))
+
+
+def _forget(module: Module) -> None:
+    """Have a module ask for its members again: a backend has started, maybe of a newer version."""
+    if not isinstance(module, _Untouched):
+        module.__class__ = type(str(module), (_Untouched,), {"__slots__": ()})
+        vars(module).clear()
 
 
 def _fill(module: Module, spec: ModuleSpec) -> None:
