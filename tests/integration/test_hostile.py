@@ -14,6 +14,7 @@ import landbridge as lb
 from integration.identity.attacker import RawClient
 from landbridge import wire
 from landbridge.broker import Connection
+from landbridge.contract import ModuleSpec
 from landbridge.hub import mint
 from landbridge.protocol import Kind, Presence, pack, pack_presence, unpack
 from landbridge.settings import local_dir, running_broker
@@ -181,10 +182,13 @@ def result(value, **meta) -> list[bytes]:
 
 
 def spec(name: str, **methods) -> dict:
-    method = {"name": "f", "doc": "", "summary": "", "parameters": [], "returns": None, "returns_doc": "",
-              "raises": [], "streams": False, "items": None, "pure": False}  # fmt: skip
-    members = {key: {**method, "name": key, **fields} for key, fields in methods.items()}
+    method = {"doc": "", "summary": "", "parameters": [], "returns_doc": "", "raises": [], "streams": False}
+    members = [{**method, "name": key, **fields} for key, fields in methods.items()]
     return {"name": name, "doc": "", "summary": "", "version": "", "methods": members, "types": {}}
+
+
+def test_a_spec_of_our_own_making_is_believed():
+    assert list(ModuleSpec.from_json(spec("gfz/hostile", f={})).methods) == ["f"]
 
 
 HOSTILE_ANSWERS = {

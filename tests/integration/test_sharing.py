@@ -68,6 +68,22 @@ def test_who_calls_all_the_same_is_told_why_not_and_whom_to_ask(served, network)
         assert isinstance(lb.PermissionDenied("no"), PermissionError)
 
 
+def test_strangers_are_told_that_nothing_is_shared_with_them_and_see_no_types(network):
+    source = (
+        "import enum\nimport landbridge as lb\n"
+        "Secret = enum.Enum('Secret', ['A'])\nOpen = enum.Enum('Open', ['B'])\n"
+        "@lb.method\ndef own(x: Secret): ...\n@lb.method(share='awi/*')\ndef shared(x: Open): ...\n"
+    )
+    network.serve(source, "geomar/typed")
+    with lb.connect(profile="awi/bob") as net:
+        assert set(dir(net["geomar/typed"])) == {"shared", "Open"}
+    denied = pytest.raises(lb.PermissionDenied, match="shared nothing of geomar/typed with ufz/eve")
+    with lb.connect(profile="ufz/eve") as net, denied:
+        net["geomar/typed"]
+    run = network.python("from landbridge.remote.geomar.typed import own", LANDBRIDGE_PROFILE="ufz/eve")
+    assert "shared nothing of geomar/typed with ufz/eve" in run.stderr
+
+
 def test_a_pattern_that_is_none_is_refused_where_it_is_given(network):
     run = network.run("serve", "json", "--as", "geomar/x", "--share", "*/anna")
     assert run.returncode != 0

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from functools import partial
 
 from .. import wire
@@ -252,8 +251,13 @@ class Backend:
         member = wanted.get("member") if isinstance(wanted, dict) else None
         if isinstance(member, str):
             self._permitted(caller, member)
-        visible = {name: self.spec.methods[name] for name in self._visible(caller)}
-        return wire.encode(replace(self.spec, methods=visible).to_json())
+        visible = self._visible(caller)
+        if not visible:
+            raise PermissionDenied(
+                f"{self.address.institute} has shared nothing of {self.name} with {caller}; ask "
+                f"{self.address.institute} to share it: landbridge serve FILE --as {self.name} --share '{caller}'"
+            )
+        return wire.encode(self.spec.only(visible).to_json())
 
     def _refuse(self, reply: str, error: LandbridgeError) -> None:
         self._publish(reply, [pack(Kind.ERROR, 0, error_to_meta(error))])

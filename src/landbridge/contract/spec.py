@@ -24,13 +24,13 @@ import functools
 import inspect
 import keyword
 import unicodedata
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal, NamedTuple, cast
 
 from ..errors import InvalidName, Malformed, printable
 from ..names import check_member, parse_address
-from .schema import JsonSchema, clean_schema, clean_types, measure
+from .schema import JsonSchema, clean_schema, clean_types, measure, named_type
 
 __all__ = ["KINDS", "MAX_DOC_CHARS", "Kind", "MethodSpec", "ModuleSpec", "ParameterSpec", "is_parameter_name"]
 
@@ -220,6 +220,30 @@ class ModuleSpec:
     version: str = ""
     methods: Mapping[str, MethodSpec] = field(default_factory=dict)
     types: dict[str, JsonSchema] = field(default_factory=dict)
+
+    def only(self, names: Iterable[str]) -> ModuleSpec:
+        """Return the spec with these methods, and with no types but those that they mention.
+
+        Examples
+        --------
+        >>> spec = ModuleSpec("geomar/ocean", methods={"mean": MethodSpec("mean"), "raw": MethodSpec("raw")})
+        >>> list(spec.only(["mean"]).methods)
+        ['mean']
+        """
+        methods = {name: self.methods[name] for name in names}
+        wanted: set[str] = set()
+        to_read: list[Any] = [method.to_json() for method in methods.values()]
+        while to_read:
+            part = to_read.pop()
+            if isinstance(part, dict):
+                name = named_type(part)
+                if name in self.types and name not in wanted:
+                    wanted.add(name)
+                    to_read.append(self.types[name])
+                to_read.extend(part.values())
+            elif isinstance(part, list | tuple):
+                to_read.extend(part)
+        return replace(self, methods=methods, types={name: self.types[name] for name in self.types if name in wanted})
 
     def to_json(self) -> dict[str, Any]:
         """Return the form that travels: dicts, lists, texts, numbers, None."""
