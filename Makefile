@@ -56,4 +56,4 @@ pins: $(VENV)/.ready  ## Renew requirements/dev.txt with what is current
 	$(BIN)/python tools/pins.py
 
 clean:  ## Remove what the other targets made
-	rm -rf $(VENV) $(NEWEST) demo-output benchmarks/results .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf $(VENV) $(NEWEST) benchmarks/peers/.venv-* demo-output benchmarks/results .mypy_cache .ruff_cache .import_linter_cache .hypothesis

@@ -3,7 +3,7 @@
 Prints a table and writes it, with all figures, to ``benchmarks/results/peers.*``. Hypha is measured twice: as shipped,
 and tuned, that is with its limits on messages lifted. Look at the last column: it is the median over rounds of how many
 times better Landbridge was than the tuned Hypha measured just before or after. A busy machine disturbs both, but not
-alike: a ratio of rates doubled under foreign load. The load before the run is therefore part of the report.
+alike: under heavy foreign load, ratios of rates came out nearly twice as high. The load is part of the report.
 """
 
 from __future__ import annotations
