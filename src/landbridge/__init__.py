@@ -9,6 +9,7 @@ Served modules need nothing of this; they may use `method`, `track` and `current
 
 from __future__ import annotations
 
+import os
 import threading
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
@@ -16,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from .backend.context import CurrentCall, current_call, track
     from .backend.expose import method
+    from .client.aio import AsyncNetwork
     from .client.call import Call, Progress
     from .client.network import Method, Module, Network
     from .errors import (
@@ -100,8 +102,8 @@ __all__ = [
     "track",
 ]
 
-_default: list[Network] = []
-_default_lock = threading.Lock()
+_defaults: dict[str | None, Network] = {}
+_defaults_lock = threading.Lock()
 
 
 def connect(profile: str | None = None) -> Network:
@@ -129,32 +131,54 @@ def connect(profile: str | None = None) -> Network:
     from .client.network import Network
     from .hub.access import resolve
 
-    return Network(resolve(profile), reopen)
+    return Network(resolve(profile), _reopen)
 
 
-def AsyncNetwork(profile: str | None = None) -> Any:
-    """Return a network for asyncio, to be used as ``async with lb.AsyncNetwork() as net``; parameters as `connect`."""
+def _default_network(profile: str | None = None) -> Network:
+    """Return the network that ``landbridge.remote`` imports and unpickled methods use; connected when first needed."""
+    with _defaults_lock:
+        network = _defaults.get(profile)
+        if network is None or network._is_dead():
+            network = _defaults[profile] = connect(profile)
+        return network
+
+
+def _reopen(address: str, profile: str | None, timeout_s: float | None) -> Any:
+    """Return the method or module at `address` (what pickled ones become)."""
+    network = _default_network(profile)
+    if "." not in address:
+        return network[address]
+    return network._method(address).options(timeout_s=timeout_s)
+
+
+def _after_fork() -> None:
+    # The lock may have been held by a thread that does not exist in the child.
+    global _defaults_lock
+    _defaults_lock = threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
+
+
+def _async_network() -> type:
     from .client import aio
     from .hub.access import resolve
 
-    return aio.AsyncNetwork(resolve(profile))
+    class AsyncNetwork(aio.AsyncNetwork):
+        __doc__ = aio.AsyncNetwork.__doc__
 
+        def __init__(self, profile: str | None = None) -> None:
+            super().__init__(lambda: resolve(profile))
 
-def default_network() -> Network:
-    """Return the network that ``landbridge.remote`` imports and unpickled methods use; connected when first needed."""
-    with _default_lock:
-        if not _default or _default[0].closed:
-            _default[:] = [connect()]
-        return _default[0]
-
-
-def reopen(address: str) -> Any:
-    """Return the method or module at `address` in the default network (what pickled ones become)."""
-    network = default_network()
-    return network._method(address) if "." in address else network[address]
+    AsyncNetwork.__qualname__ = "AsyncNetwork"
+    return AsyncNetwork
 
 
 def __getattr__(name: str) -> Any:
+    if name == "AsyncNetwork":
+        value = globals()[name] = _async_network()
+        return value
     home = _HOMES.get(name)
     if home is None:
         raise AttributeError(f"module 'landbridge' has no attribute {name!r}")

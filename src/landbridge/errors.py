@@ -15,7 +15,7 @@
     ├── ModuleOffline        offline            (ConnectionError)  known, but no backend serves it now
     ├── BrokerUnreachable    unreachable        (ConnectionError)  no broker, or it refused us
     ├── CallLost             lost               (ConnectionError)  silence: the call may have run or not
-    ├── CallTimeout          timeout            (TimeoutError)     the caller's own time limit passed
+    ├── CallTimeout          timeout            (TimeoutError)     the time limit of the caller or the owner passed
     ├── CallCancelled        cancelled          (RuntimeError)     ended because somebody cancelled it
     ├── RemoteError          remote_error       (+ builtin raised) the method raised
     ├── InternalError        internal           (RuntimeError)     a bug at the other side, with incident id
@@ -204,6 +204,14 @@ class ProtocolMismatch(LandbridgeError, RuntimeError):
             "Upgrade the older side: pip install --upgrade landbridge."
         )
 
+    @classmethod
+    def of_method(cls, target: str, what: str) -> ProtocolMismatch:
+        """Return the error for a method that is no longer what this side knows of it."""
+        error = cls.__new__(cls)
+        error.ours = error.theirs = ""
+        error.args = (f"{target} {what}: a backend of another version serves it. Get the method anew from its module.",)
+        return error
+
 
 class UnknownModule(LandbridgeError, LookupError):
     """No module of that name is known in the network."""
@@ -264,14 +272,17 @@ class CallLost(LandbridgeError, ConnectionError):
 
 
 class CallTimeout(LandbridgeError, TimeoutError):
-    """The caller's own time limit passed; the remote work was told to stop."""
+    """A time limit passed, the caller's own or (`by_owner`) the method's; the remote work was told to stop."""
 
     code = "timeout"
 
-    def __init__(self, target: str, timeout_s: float) -> None:
-        self.target, self.timeout_s = target, timeout_s
+    def __init__(self, target: str, timeout_s: float, by_owner: bool = False) -> None:
+        self.target, self.timeout_s, self.by_owner = target, timeout_s, by_owner
         super().__init__(
-            f"{target} did not finish within {timeout_s:g} s, the limit given for this call; it was told to stop. "
+            f"{target} did not finish within {timeout_s:g} s, to which its owner limits calls; it was told to stop. "
+            "Ask for less at once, or ask the owner to raise the limit."
+            if by_owner
+            else f"{target} did not finish within {timeout_s:g} s, the limit given for this call; it was told to stop. "
             "Raise it (.options(timeout_s=...), in a shell --timeout-s), or leave it out to wait as long as it runs."
         )
 
@@ -356,11 +367,12 @@ class MissingExtra(LandbridgeError, ImportError):
 RAISED_BUILTINS: dict[str, type[Exception]] = {
     cls.__name__: cls
     for cls in (
-        ArithmeticError, AssertionError, AttributeError, BufferError, EOFError, FileExistsError, FileNotFoundError,
-        FloatingPointError, ImportError, IndexError, InterruptedError, IsADirectoryError, KeyError, LookupError,
-        MemoryError, ModuleNotFoundError, NameError, NotADirectoryError, NotImplementedError, OSError, OverflowError,
-        PermissionError, RecursionError, ReferenceError, RuntimeError, TimeoutError, TypeError, ValueError,
-        ZeroDivisionError,
+        ArithmeticError, AssertionError, AttributeError, BlockingIOError, BrokenPipeError, BufferError,
+        ChildProcessError, ConnectionAbortedError, ConnectionError, ConnectionRefusedError, ConnectionResetError,
+        EOFError, FileExistsError, FileNotFoundError, FloatingPointError, ImportError, IndexError, InterruptedError,
+        IsADirectoryError, KeyError, LookupError, MemoryError, ModuleNotFoundError, NameError, NotADirectoryError,
+        NotImplementedError, OSError, OverflowError, PermissionError, ProcessLookupError, RecursionError,
+        ReferenceError, RuntimeError, TimeoutError, TypeError, ValueError, ZeroDivisionError,
     )
 }  # fmt: skip
 _REMOTE_CLASSES: dict[str, type[RemoteError]] = {}

@@ -9,9 +9,10 @@ from __future__ import annotations
 import builtins
 import importlib.abc
 import importlib.machinery
+import opcode
 import sys
 from collections.abc import Sequence
-from types import ModuleType
+from types import FrameType, ModuleType
 from typing import Any
 
 import landbridge
@@ -22,6 +23,8 @@ from .names import check_institute, check_module, nearest
 
 __path__: list[str] = []
 __all__: list[str] = []
+
+_IMPORT_FROM = opcode.opmap.get("IMPORT_FROM")
 
 
 class _RemoteFinder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
@@ -44,7 +47,7 @@ class _RemoteFinder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
             check_institute(parts[2], reserved=True)
             if len(parts) == 4:
                 check_module(parts[3])
-                _fill(module, landbridge.default_network()[f"{parts[2]}/{parts[3]}"])
+                _fill(module, landbridge._default_network()[f"{parts[2]}/{parts[3]}"])
             else:
                 module.__path__ = []
         except InvalidName as error:
@@ -67,10 +70,19 @@ def _fill(module: ModuleType, remote: Module) -> None:
             raise AttributeError(name)
         suggestion = nearest(name, members)
         hint = f". Did you mean {suggestion!r}?" if suggestion else f"; it has {', '.join(sorted(members))}"
-        # Not an AttributeError, which `from … import` would replace by a text without the hint.
-        raise ImportError(f"{remote} has no {name!r}{hint}", name=module.__name__)
+        text = f"{remote} has no {name!r}{hint}"
+        if _is_from_import(sys._getframe(1)):
+            # `from … import` would replace an AttributeError by a text without the hint.
+            raise ImportError(text, name=module.__name__)
+        raise AttributeError(text)
 
     vars(module)["__getattr__"] = missing
+
+
+def _is_from_import(frame: FrameType) -> bool:
+    """Whether what the frame does at this moment is ``from … import name``, and not ``hasattr`` or ``module.name``."""
+    code = frame.f_code.co_code
+    return 0 <= frame.f_lasti < len(code) and code[frame.f_lasti] == _IMPORT_FROM
 
 
 sys.meta_path.append(_RemoteFinder())

@@ -52,7 +52,7 @@ __all__ = [
 
 _PROFILE_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
 _URL_SCHEMES = frozenset({"nats", "tls", "ws", "wss"})
-_MAX_FILE_BYTES = 256 * 1024
+_MAX_FILE_BYTES = 256 * 1024  # of profiles, credentials and records
 
 
 @dataclass(frozen=True)
@@ -133,8 +133,15 @@ def private_write(path: Path, content: str | bytes) -> None:
             os.close(folder)
 
 
-def private_read(path: Path) -> bytes:
+def private_read(path: Path, *, limit_bytes: int = _MAX_FILE_BYTES) -> bytes:
     """Return the content of a file that holds keys.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+    limit_bytes : int
+        The most that such a file can sensibly hold.
 
     Raises
     ------
@@ -160,9 +167,9 @@ def private_read(path: Path) -> bytes:
                 f"{path} holds keys and is open to other users of this computer (mode {mode:04o}). "
                 f"Close it: chmod 600 {path}, and renew the keys if somebody may have read them."
             )
-        content = file.read(_MAX_FILE_BYTES + 1)
-    if len(content) > _MAX_FILE_BYTES:
-        raise NotConfigured(f"{path} is longer than {_MAX_FILE_BYTES:,} bytes, so it holds something else than keys.")
+        content = file.read(limit_bytes + 1)
+    if len(content) > limit_bytes:
+        raise NotConfigured(f"{path} is longer than {limit_bytes:,} bytes, so it holds something else than it should.")
     return content
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from types import TracebackType
+from typing import TextIO
 
 from .errors import printable
 
@@ -48,27 +49,34 @@ class Bar:
         self._started = time.monotonic()
         self._drawn = 0.0
         self._length = 0
-        self._visible = sys.stderr is not None and sys.stderr.isatty()
+        self._stream = _terminal()
 
     def update(self, done: float, total: float | None = None, label: str | None = None) -> None:
         """Show how far it is."""
-        if not self._visible:
+        if self._stream is None:
             return
         now = time.monotonic()
         if now - self._drawn < _REDRAW_S and done != total:
             return
         self._drawn = now
         text = bar_text(done, total, self._label if label is None else label, now - self._started)
-        sys.stderr.write("\r" + text.replace("\n", " ").ljust(self._length))
-        sys.stderr.flush()
+        self._write("\r" + text.replace("\n", " ").ljust(self._length))
         self._length = len(text)
 
     def close(self) -> None:
         """Clear the line."""
         if self._length:
-            sys.stderr.write("\r" + " " * self._length + "\r")
-            sys.stderr.flush()
+            self._write("\r" + " " * self._length + "\r")
             self._length = 0
+
+    def _write(self, text: str) -> None:
+        if self._stream is None:
+            return
+        try:
+            self._stream.write(text)
+            self._stream.flush()
+        except Exception:  # the terminal has gone: the work that the bar tells of goes on
+            self._stream = None
 
     def __enter__(self) -> Bar:
         return self
@@ -77,3 +85,11 @@ class Bar:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def _terminal() -> TextIO | None:
+    """Return stderr if it is a terminal."""
+    try:
+        return sys.stderr if sys.stderr.isatty() else None
+    except Exception:  # pytest, notebooks and windows without a console put all kinds of things there, or None
+        return None

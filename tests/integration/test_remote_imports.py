@@ -82,3 +82,41 @@ def test_tools_that_look_for_private_names_get_an_attribute_error(network, sea):
         print(hasattr(sea, "_ipython_display_"), hasattr(sea, "__wrapped__"))
     """)
     assert run.stdout == "False False\n", run.stderr
+
+
+def test_asking_whether_a_name_is_there_raises_no_import_error(network, sea):
+    run = network.python("""
+        import landbridge.remote.iow.sea as sea
+        print(hasattr(sea, "dept"), getattr(sea, "dept", None), hasattr(sea, "depth"))
+        try:
+            sea.dept
+        except AttributeError as error:
+            print(error)
+    """)
+    assert run.stdout == "False None True\niow/sea has no 'dept'. Did you mean 'depth'?\n", run.stderr
+
+
+def test_an_import_of_several_names_says_which_is_missing_wherever_it_stands(network, sea):
+    names = ", ".join(f"x{number}" for number in range(300))
+    run = network.python(f"""
+        def late():
+            {names} = range(300)
+            def imports():
+                from landbridge.remote.iow.sea import depth, Sea, dept
+            return imports
+
+        for statement in (late(), lambda: exec("from landbridge.remote.iow.sea import depth, nothing")):
+            try:
+                statement()
+            except ImportError as error:
+                print(error)
+        # Behind so many names that the instruction needs an extended argument.
+        many = "; ".join(f"x{{number}} = 0" for number in range(300))
+        try:
+            exec(many + "\\nfrom landbridge.remote.iow.sea import dept")
+        except ImportError as error:
+            print(error)
+    """)
+    lines = run.stdout.splitlines()
+    assert lines[0] == lines[2] == "iow/sea has no 'dept'. Did you mean 'depth'?", run.stderr
+    assert lines[1] == "iow/sea has no 'nothing'; it has Sea, depth, open"

@@ -117,6 +117,13 @@ def test_keys_are_read_from_ordinary_files_of_bounded_length_only(home):
         settings.private_read(home / "missing")
 
 
+def test_files_that_hold_much_are_read_up_to_a_limit_of_their_own(home):
+    settings.private_write(home / "long", b"x" * 300_000)
+    assert len(settings.private_read(home / "long", limit_bytes=300_000)) == 300_000
+    with pytest.raises(NotConfigured, match="299,999"):
+        settings.private_read(home / "long", limit_bytes=299_999)
+
+
 def test_a_profile_has_addresses_and_a_credentials_file():
     folder = write_profile()
     assert settings.read_profile("hub") == settings.Profile(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sized
 from contextvars import ContextVar
+from datetime import datetime
 from typing import TypeVar
 
 from ..errors import CallCancelled, printable
@@ -25,24 +26,24 @@ class CurrentCall:
         ``institute/person``, vouched for by the broker.
     call_id : str
         Id of the call, the same in the logs of both sides.
-    timeout_s : float or None
-        Time limit of the call, in seconds from its start.
+    deadline : datetime or None
+        When the call is to have ended, in UTC; None without a time limit.
     """
 
-    __slots__ = ("_cancelled", "_report", "call_id", "caller", "target", "timeout_s")
+    __slots__ = ("_cancelled", "_report", "call_id", "caller", "deadline", "target")
 
     def __init__(
         self,
         target: str,
         caller: str,
         call_id: str,
-        timeout_s: float | None,
+        deadline: datetime | None,
         report: Callable[[float, float | None, str], None],
     ) -> None:
         self.target = target
         self.caller = caller
         self.call_id = call_id
-        self.timeout_s = timeout_s
+        self.deadline = deadline
         self._report = report
         self._cancelled = False
 
@@ -50,10 +51,6 @@ class CurrentCall:
     def cancelled(self) -> bool:
         """Whether the caller no longer wants the result. Long loops in plain functions should look and return."""
         return self._cancelled
-
-    def cancel(self) -> None:
-        """Note that the result is no longer wanted."""
-        self._cancelled = True
 
     def progress(self, done: float, total: float | None = None, label: str = "") -> None:
         """Tell the caller how far the work is.

@@ -5,7 +5,8 @@ from __future__ import annotations
 import functools
 import inspect
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Generator, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass
 from enum import Enum
 from types import FunctionType, ModuleType
@@ -55,6 +56,8 @@ class Exposure:
 
 @dataclass(frozen=True)
 class _Mark:
+    # `functools.wraps` copies the mark along with all other attributes: only this very function was named.
+    function: Callable[..., Any]
     module: str
     share: tuple[str, ...]
     pure: bool
@@ -116,7 +119,7 @@ def method(
     if timeout_s is not None and not timeout_s > 0:
         raise ValueError(f"timeout_s must be more than 0 s, not {timeout_s!r}")
     home = sys._getframe(1).f_globals.get("__name__", "")
-    mark = _Mark(home, tuple(check_pattern(pattern) for pattern in share), pure, timeout_s)
+    patterns = tuple(check_pattern(pattern) for pattern in share)
 
     def expose(function: Callable[..., Any]) -> Callable[..., Any]:
         if not callable(function):
@@ -124,17 +127,40 @@ def method(
         if not isinstance(function, FunctionType) or function.__module__ != home:
             # Somebody else's object is left as it is; the mark goes onto a wrapper of our own.
             function = _wrapper(function)
-        setattr(function, _MARK, mark)
+        setattr(function, _MARK, _Mark(function, home, patterns, pure, timeout_s))
         return function
 
     return expose if target is None else expose(target)
 
 
 def _wrapper(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a function of our own that does the same, of the same kind: kinds are told by the function's own code."""
+
+    async def coroutine(*args: Any, **kwargs: Any) -> Any:
+        return await function(*args, **kwargs)
+
+    async def async_generator(*args: Any, **kwargs: Any) -> AsyncIterator[Any]:
+        async with aclosing(function(*args, **kwargs)) as items:
+            async for item in items:
+                yield item
+
+    def generator(*args: Any, **kwargs: Any) -> Generator[Any, Any, Any]:
+        return (yield from function(*args, **kwargs))
+
     def call(*args: Any, **kwargs: Any) -> Any:
         return function(*args, **kwargs)
 
-    return functools.update_wrapper(call, function)
+    def is_kind(test: Callable[[Any], bool]) -> bool:
+        return test(function) or test(type(function).__call__)
+
+    wrapper: Callable[..., Any] = call
+    if is_kind(inspect.iscoroutinefunction):
+        wrapper = coroutine
+    elif is_kind(inspect.isasyncgenfunction):
+        wrapper = async_generator
+    elif is_kind(inspect.isgeneratorfunction):
+        wrapper = generator
+    return functools.update_wrapper(wrapper, function)
 
 
 def exposure(module: ModuleType) -> Exposure:
@@ -147,17 +173,23 @@ def exposure(module: ModuleType) -> Exposure:
     """
     methods: dict[str, Exposed] = {}
     notices: list[str] = []
-    for name in _named(module):
+    named = _named(module)
+    marked = {name: (value, mark) for name, value in vars(module).items() if (mark := _mark_on(value)) is not None}
+    lost = {name: reason for name, (value, mark) in marked.items() if (reason := _why_lost(name, value, mark, module))}
+    for name in named:
+        if name in marked and name not in lost:
+            continue
         value = vars(module)[name]
         reason = _not_servable(name, value, module)
         if reason:
             notices.append(reason)
         elif not _is_type(value):
             methods[name] = Exposed(value)
-    for name, value in vars(module).items():
-        mark = vars(value).get(_MARK) if isinstance(value, FunctionType) else None
-        if isinstance(mark, _Mark) and _at_home(mark.module, module) and not name.startswith("_"):
+    for name, (value, mark) in marked.items():
+        if name not in lost:
             methods[name] = Exposed(value, mark.share, mark.pure, mark.timeout_s)
+        elif name not in named:
+            notices.append(f"{name} is not exposed: {lost[name]}")
     for name in methods:
         try:
             check_member(name)
@@ -168,6 +200,34 @@ def exposure(module: ModuleType) -> Exposure:
     version = vars(module).get("__version__", "")
     doc = inspect.getdoc(module) or ""
     return Exposure(doc, version if isinstance(version, str) else "", methods, tuple(notices))
+
+
+def _mark_on(value: Any) -> _Mark | None:
+    # Looked up without running code of the value: a module may hold objects that make up attributes or fetch them.
+    mark = inspect.getattr_static(value, _MARK, None)
+    return mark if isinstance(mark, _Mark) else None
+
+
+def _why_lost(name: str, value: Any, mark: _Mark, module: ModuleType) -> str | None:
+    """Return why a value that carries a mark is not exposed by it; None when it is."""
+    if not _at_home(mark.module, module):
+        return f"lb.method stands in {mark.module}. To expose it here on purpose: {name} = lb.method({name})"
+    if name.startswith("_"):
+        return "names that begin with _ stay at home"
+    if value is mark.function or (name == mark.function.__name__ and _decorates(value, mark.function)):
+        return None
+    return (
+        f"it only wraps {mark.function.__name__}, which lb.method exposes. "
+        f"To expose it on purpose, put lb.method on {name} itself"
+    )
+
+
+def _decorates(value: Any, function: Callable[..., Any]) -> bool:
+    """Whether a decorator that stands above lb.method made `value` of `function`."""
+    try:
+        return callable(value) and inspect.unwrap(value, stop=lambda inner: inner is function) is function
+    except ValueError:  # it wraps itself
+        return False
 
 
 def _named(module: ModuleType) -> list[str]:

@@ -19,6 +19,7 @@ from .. import wire
 from ..contract import Method
 from ..errors import (
     RAISED_BUILTINS,
+    CallCancelled,
     InternalError,
     LandbridgeError,
     Malformed,
@@ -91,7 +92,7 @@ class Running:
         Where its outcome goes.
     """
 
-    __slots__ = ("_gate", "call", "method", "sink", "stop", "style", "task")
+    __slots__ = ("_begun", "_gate", "_lock", "call", "method", "sink", "stop", "style", "task")
 
     def __init__(self, method: Method, style: Style, call: CurrentCall, sink: Sink) -> None:
         self.method = method
@@ -101,6 +102,16 @@ class Running:
         self._gate = Gate(_AHEAD_BYTES) if style in _STREAMS else None
         self.stop: Callable[[Running], object] | None = None
         self.task: asyncio.Task[None] | None = None
+        self._lock = threading.Lock()
+        self._begun = False
+
+    def begin(self) -> bool:
+        """Note that the method's code runs from now on; False when it was interrupted before."""
+        with self._lock:
+            if self.call.cancelled:
+                return False
+            self._begun = True
+            return True
 
     def sent(self, size: int) -> None:
         """Take note that an item of this size has been sent; the generator may go on."""
@@ -111,13 +122,22 @@ class Running:
         """Whether the generator, having handed over an item of this size, is to wait until `wake` is called."""
         return self._gate is not None and not self._gate.enter(size + _ITEM_OVERHEAD, wake)
 
-    def interrupt(self) -> None:
-        """Stop as far as possible: a coroutine is cancelled, a generator ends at its next item, a function is told."""
-        self.call.cancel()
+    def interrupt(self) -> bool:
+        """Stop as far as possible: a coroutine is cancelled, a generator ends at its next item, a function is told.
+
+        Returns
+        -------
+        bool
+            True when its code has not begun, and never will.
+        """
+        with self._lock:
+            self.call._cancelled = True
+            never_begins = not self._begun
         if self._gate is not None:
             self._gate.open()
         if self.stop is not None:
             self.stop(self)
+        return never_begins
 
 
 class Runner:
@@ -153,11 +173,11 @@ class Runner:
             self._loop_thread.close()
 
     def _run_plain(self, running: Running, frame: memoryview | bytearray) -> None:
+        if not running.begin():
+            return  # cancelled while it waited for a thread, and its caller has been told so
         current.set(running.call)
         try:
             args, kwargs = self._arguments(running, frame)
-            if running.call.cancelled:
-                raise _Interrupted
             try:
                 value = running.method.function(*args, **kwargs)
             except BaseException as error:
@@ -181,7 +201,8 @@ class Runner:
                 del item, parts
                 proceed.clear()
                 if running.must_wait(size, proceed.set):
-                    proceed.wait()
+                    with self._pool.lent():
+                        proceed.wait()
                 if running.call.cancelled:
                     raise _Interrupted
         finally:
@@ -193,6 +214,7 @@ class Runner:
     def _in_loop(self, running: Running, coroutine: Coroutine[Any, Any, None]) -> None:
         if self._loop_thread is None:
             self._loop_thread = LoopThread("landbridge-async")
+        running.begin()
         running.stop = self._cancel
         self._loop_thread.mailbox.post_from(self._io_loop, _start, running, coroutine)
 
@@ -236,6 +258,8 @@ class Runner:
             self.mailbox.post(running.sink.finished)
         except BaseException as error:
             self.mailbox.post(running.sink.failed, self._error_meta(running, error))
+        finally:
+            running.task = None
 
     @staticmethod
     def _arguments(running: Running, frame: memoryview | bytearray) -> tuple[tuple[Any, ...], dict[str, Any]]:
@@ -256,7 +280,8 @@ class Runner:
             return error_to_meta(error)
         if isinstance(error, _Raised):
             error = error.error
-        if running.call.cancelled or isinstance(error, asyncio.CancelledError | _Interrupted):
+        expected = isinstance(error, asyncio.CancelledError | CallCancelled | _Interrupted)
+        if running.call.cancelled and expected:
             return error_to_meta(InternalError("The method ended because it was cancelled at the backend."))
         incident = secrets.token_hex(4)
         call = running.call
@@ -308,7 +333,8 @@ def _start(running: Running, coroutine: Coroutine[Any, Any, None]) -> None:
 
 def _cancel(running: Running) -> None:
     if running.task is not None:
-        running.task.cancel()
+        # A turn later: a coroutine that has not begun would be cancelled without ever having run, and tell nobody.
+        asyncio.get_running_loop().call_soon(running.task.cancel)
 
 
 def _setter(loop_thread: LoopThread | None, future: asyncio.Future[None]) -> Callable[[], None]:

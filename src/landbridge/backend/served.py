@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from .. import wire
 from ..contract import Method
 from ..errors import LandbridgeError
-from ..protocol import Action, Forget, Interrupt, More, Responder, Run, Send, error_to_meta
+from ..protocol import VALUE_LIMIT, Action, Forget, Interrupt, More, Responder, Run, Send, error_to_meta
 from ..security import Caller
 from .context import CurrentCall
 from .runner import Runner, Running, Style
@@ -18,6 +19,9 @@ from .runner import Runner, Running, Style
 __all__ = ["Served", "ServedCall"]
 
 Parts = Sequence[bytes | memoryview]
+
+_DESCRIBE_LIMIT = 4096
+"""Largest arguments of a request to describe, in bytes: anybody may ask, so it must cost little."""
 
 _PROGRESS_S = 0.1
 """Progress is told at most this often, in seconds."""
@@ -104,6 +108,7 @@ class ServedCall:
             instance,
             interruptible=served is not None and served.style is not Style.FUNCTION,
             limit_s=served.timeout_s if served is not None else None,
+            arguments_limit=VALUE_LIMIT if served is not None else _DESCRIBE_LIMIT,
         )
         self._served = served
         self._call_id = call_id
@@ -127,8 +132,8 @@ class ServedCall:
                 self._running = None  # it knows us, too; so both can go at once
                 self._forget(self._call_id)
             elif type(action) is Interrupt:
-                if self._running is not None:
-                    self._running.interrupt()
+                if self._running is not None and self._running.interrupt():
+                    self.act(self.responder.stopped(self._loop.time()))
             elif type(action) is More:
                 self._release()
 
@@ -137,8 +142,10 @@ class ServedCall:
             self._answer_description(frame)
             return
         responder = self.responder
-        left = None if responder.deadline is None else max(responder.deadline - self._loop.time(), 0.0)
-        call = CurrentCall(responder.target, str(self.caller), self._call_id, left, self._report)
+        deadline = None
+        if responder.deadline is not None:
+            deadline = datetime.now(UTC) + timedelta(seconds=responder.deadline - self._loop.time())
+        call = CurrentCall(responder.target, str(self.caller), self._call_id, deadline, self._report)
         self._running = Running(self._served.method, self._served.style, call, self)
         self._runner.run(self._running, frame)
 

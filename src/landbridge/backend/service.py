@@ -7,7 +7,9 @@ delivered subject, the reply must lie in that caller's own inbox, and only then 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
+import secrets
 from collections.abc import Callable, Sequence
 from functools import partial
 
@@ -15,11 +17,21 @@ from .. import wire
 from ..broker import Connection
 from ..broker import Message as Delivered
 from ..contract import read_module
-from ..errors import CallLost, LandbridgeError, Malformed, PermissionDenied, ProtocolMismatch, UnknownMember
+from ..errors import (
+    BrokerUnreachable,
+    CallLost,
+    InternalError,
+    LandbridgeError,
+    Malformed,
+    PermissionDenied,
+    ProtocolMismatch,
+    UnknownMember,
+)
 from ..names import Address, nearest
 from ..protocol import (
     DESCRIBE,
     PRESENCE_S,
+    Action,
     CallSubject,
     Kind,
     Presence,
@@ -44,7 +56,6 @@ __all__ = ["Backend"]
 
 _log = logging.getLogger(__name__)
 _TICK_S = 0.02
-_PROGRESS_S = 0.1
 _THREADS = 16
 _DECISIONS_KEPT = 10_000
 
@@ -121,7 +132,8 @@ class Backend:
         try:
             ready()
             await stop.wait()
-            await requests.unsubscribe()
+            with contextlib.suppress(BrokerUnreachable):
+                await requests.drain(connection.flush)
             self._leaving = True
             self._publish_presence()
             await self._wait_for_calls()
@@ -130,7 +142,7 @@ class Backend:
             announcing.cancel()
             now = self._loop.time()
             for call in list(self._calls.values()):
-                call.act(call.responder.shut_down(now))
+                self._act(call, call.responder.shut_down(now))
             self._runner.close()
 
     def reconnected(self) -> None:
@@ -165,7 +177,7 @@ class Backend:
             if self._calls:
                 now = loop.time()
                 for call in list(self._calls.values()):
-                    call.act(call.responder.tick(now))
+                    self._act(call, call.responder.tick(now))
 
     def _request_arrived(self, delivered: Delivered) -> None:
         try:
@@ -207,7 +219,18 @@ class Backend:
         )  # fmt: skip
         actions = call.responder.opened(message, self._loop.time())
         self._calls[call_id] = call
-        call.act(actions)
+        self._act(call, actions)
+
+    def _act(self, call: ServedCall, actions: Sequence[Action]) -> None:
+        """Have a call do what is to be done; what goes wrong ends this call, and nothing else."""
+        try:
+            call.act(actions)
+        except Exception as error:
+            incident = secrets.token_hex(4)
+            target = call.responder.target
+            _log.exception("incident %s: a call of %s could not be served", incident, target)
+            text = f"{target} could not be run: {type(error).__name__} at its backend (incident {incident})."
+            call.failed(error_to_meta(InternalError(text, incident)))
 
     def _forget(self, call_id: str) -> None:
         self._calls.pop(call_id, None)
@@ -238,7 +261,7 @@ class Backend:
                 lost = f"The backend of {self.name} no longer knows this call: it ended while the connection was down"
                 self._refuse(delivered.reply, CallLost(f"{lost}. Its result is lost; call again if that does no harm."))
         elif call.caller == Caller(subject.institute, subject.person):
-            call.act(call.responder.received(message, self._loop.time()))
+            self._act(call, call.responder.received(message, self._loop.time()))
 
     def _decide(self, caller: Caller, name: str, served: Served) -> Decision:
         return decide(caller, self.address.institute, self._target(name), served.share, self._network_owner)

@@ -10,13 +10,16 @@ import asyncio
 import logging
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from queue import SimpleQueue
 from typing import Any
 
 __all__ = ["Gate", "LoopThread", "Mailbox", "Pool"]
 
 _log = logging.getLogger(__name__)
+_LENT_LIMIT = 256
+"""How many places may be lent at a time; beyond, paused streams do keep others waiting."""
 
 
 class Mailbox:
@@ -76,25 +79,48 @@ class Mailbox:
 class Pool:
     """Threads that run functions, at most `size` at a time; made when needed, daemons, kept afterwards.
 
-    Daemons, because a method that never returns must not keep the process from ending.
+    Daemons, because a method that never returns must not keep the process from ending. A thread that only waits lends
+    its place to another, so that paused streams keep nobody from being served.
     """
 
     def __init__(self, size: int) -> None:
         self._size = size
         self._tasks: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
-        self._threads = 0
-        self._idle = 0
+        self._threads = self._idle = self._waiting = self._lent = 0
         self._lock = threading.Lock()
 
     def submit(self, task: Callable[[], None]) -> None:
         """Have `task` run in a thread; it must not raise."""
         with self._lock:
-            if self._idle > 0:
-                self._idle -= 1
-            elif self._threads < self._size:
-                self._threads += 1
-                threading.Thread(target=self._work, name=f"landbridge-{self._threads}", daemon=True).start()
+            self._waiting += 1
+            try:
+                self._start_if_needed()
+            except BaseException:
+                self._waiting -= 1
+                raise
         self._tasks.put(task)
+
+    @contextmanager
+    def lent(self) -> Iterator[None]:
+        """Give this thread's place to another task while the thread only waits."""
+        with self._lock:
+            lends = self._lent < _LENT_LIMIT
+            if lends:
+                self._lent += 1
+                with suppress(RuntimeError):  # no further thread to be had: the task waits, as it did
+                    self._start_if_needed()
+        try:
+            yield
+        finally:
+            if lends:
+                with self._lock:
+                    self._lent -= 1
+
+    def _start_if_needed(self) -> None:
+        if self._waiting > self._idle and self._threads < self._size + self._lent:
+            threading.Thread(target=self._work, name=f"landbridge-{self._threads + 1}", daemon=True).start()
+            self._threads += 1
+            self._idle += 1
 
     def close(self) -> None:
         """Let the threads end once they have nothing to do."""
@@ -106,9 +132,15 @@ class Pool:
             task = self._tasks.get()
             if task is None:
                 return
+            with self._lock:
+                self._idle -= 1
+                self._waiting -= 1
             task()
             del task  # what it holds (arguments, results) must not live until the next one comes
             with self._lock:
+                if self._threads > self._size + self._lent:
+                    self._threads -= 1
+                    return
                 self._idle += 1
 
 
@@ -128,9 +160,19 @@ class LoopThread:
         finally:
             self._loop.close()
 
-    def close(self) -> None:
-        """Stop the loop."""
-        self.mailbox.post(self._loop.stop)
+    def close(self, timeout_s: float = 1.0) -> None:
+        """Cancel what runs, so that it can tidy up, for at most `timeout_s`; then stop the loop."""
+        self.mailbox.post(self._end)
+        self._thread.join(timeout_s)
+
+    def _end(self) -> None:
+        tasks = asyncio.all_tasks(self._loop)
+        if not tasks:
+            self._loop.stop()
+            return
+        for task in tasks:
+            task.cancel()
+        asyncio.gather(*tasks, return_exceptions=True).add_done_callback(lambda _: self._loop.stop())
 
 
 class Gate:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
     from .natsclient import NatsClient
 
 __all__ = ["Message", "Subscription", "is_one_word"]
@@ -43,6 +45,14 @@ class Subscription:
     async def unsubscribe(self) -> None:
         """End it: from the call on nothing is delivered. A second time does nothing."""
         self._client.unlisten(self._number)
+
+    async def drain(self, flush: Callable[[], Awaitable[None]]) -> None:
+        """End it once what the broker had already sent has been delivered."""
+        self._client.stop_asking(self._number)
+        try:
+            await flush()
+        finally:
+            self._client.callbacks.pop(self._number, None)
 
 
 def is_one_word(text: str) -> bool:

@@ -213,9 +213,13 @@ class NatsClient(Client):
     def unlisten(self, number: int) -> None:
         """End a subscription; no message of it is delivered after this."""
         if self.callbacks.pop(number, None) is not None:
-            self._remove_sub(number)
-            if self.is_connected:  # else it is simply not repeated at the next one
-                self._queue(b"UNSUB %d\r\n" % number)
+            self.stop_asking(number)
+
+    def stop_asking(self, number: int) -> None:
+        """Tell the broker to send no more; what it has sent already is still delivered."""
+        self._remove_sub(number)
+        if self.is_connected:  # else it is simply not repeated at the next one
+            self._queue(b"UNSUB %d\r\n" % number)
 
     async def round_trip(self) -> float:
         """Return the time to the broker and back, in seconds, once everything queued has been written.

@@ -138,7 +138,7 @@ def _started(
     timeout_s: float | None,
 ) -> Call:  # fmt: skip
     parts = wire.encode(arguments)
-    started = Call(str(address), method, types)
+    started = Call(str(address), method, types, link)
     io_loop().call_soon_threadsafe(started.begin, link, address, parts, wire.size_bytes(parts), timeout_s)
     return started
 

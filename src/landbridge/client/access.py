@@ -22,6 +22,8 @@ class Access:
         Gives the credential's token, read anew at each connection.
     sign : callable
         Signs the broker's challenge with the credential's key.
+    profile : str, optional
+        What was asked for, so that another process can ask for the same.
     """
 
     urls: tuple[str, ...]
@@ -29,3 +31,4 @@ class Access:
     person: str
     user_jwt: Callable[[], str] = field(repr=False)
     sign: Callable[[bytes], bytes] = field(repr=False)
+    profile: str | None = None

@@ -1,23 +1,24 @@
 """The same network for asyncio: calls are awaited, streams are looped over with ``async for``.
 
-Everything runs in the loop of whoever opened the network; no thread is involved.
+Everything runs in the loop of whoever opened the network, but for looking up the credential, which may read files.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Generator
+from collections.abc import AsyncIterator, Callable, Generator
 from types import TracebackType
 from typing import Any
 
 from .. import wire
-from ..contract import MethodSpec, ModuleSpec, bind, lower_arguments, rebuild_types, revive
-from ..errors import CallCancelled, InvalidName, LandbridgeError, UnknownMember
+from ..contract import MethodSpec, ModuleSpec, bind, lower_arguments, revive
+from ..errors import CallCancelled, InvalidName, LandbridgeError, ProtocolMismatch, UnknownMember
 from ..names import Address, nearest, parse_address
 from ..protocol import Item, Progress
 from .access import Access
 from .link import Link
+from .types import types_of
 
 __all__ = ["AsyncCall", "AsyncInstitute", "AsyncMethod", "AsyncModule", "AsyncNetwork"]
 
@@ -32,17 +33,20 @@ class AsyncNetwork:
 
     Parameters
     ----------
-    access : Access
-        Which network, and as whom.
+    resolve : callable
+        Gives the network and whom to be there; called in a thread when the network is entered.
     """
 
-    def __init__(self, access: Access) -> None:
-        self._link_now = Link(access, self._forget)
+    def __init__(self, resolve: Callable[[], Access]) -> None:
+        self._resolve = resolve
+        self._link_open: Link | None = None
         self._asked: dict[str, asyncio.Task[_Described]] = {}
         self._described: dict[str, _Described] = {}
 
     async def __aenter__(self) -> AsyncNetwork:
-        await self._link_now.open()
+        link = Link(await asyncio.to_thread(self._resolve), self._forget)
+        await link.open()
+        self._link_open = link
         return self
 
     async def __aexit__(
@@ -52,9 +56,14 @@ class AsyncNetwork:
 
     async def close(self) -> None:
         """Disconnect; calls that still run are told to stop."""
-        for task in self._asked.values():
-            task.cancel()
-        await self._link_now.close()
+        if self._link_open is not None:
+            await self._link_open.close()
+
+    @property
+    def _link_now(self) -> Link:
+        if self._link_open is None:
+            raise RuntimeError("This network is not open. Enter it first: async with lb.AsyncNetwork() as net")
+        return self._link_open
 
     def __getattr__(self, name: str) -> AsyncInstitute:
         if name.startswith("_"):
@@ -69,7 +78,7 @@ class AsyncNetwork:
         return AsyncModule(self, where)
 
     def __dir__(self) -> list[str]:
-        names = {name.partition("/")[0] for name in self._link_now.modules}
+        names = {name.partition("/")[0] for name in list(self._link_now.modules)}
         return [*sorted(names - {"lb"}), "close"]
 
     def _forget(self, name: str) -> None:
@@ -86,7 +95,7 @@ class AsyncNetwork:
 
     async def _ask(self, name: str, where: Address) -> _Described:
         spec = await self._link_now.describe(where._replace(member=None))
-        described = self._described[name] = (spec, rebuild_types(spec))
+        described = self._described[name] = (spec, types_of(spec))
         return described
 
 
@@ -157,6 +166,7 @@ class AsyncCall:
 
     __slots__ = (
         "_address",
+        "_awaiting",
         "_begun",
         "_call_id",
         "_ended",
@@ -194,16 +204,23 @@ class AsyncCall:
         self._items: deque[Item] = deque()
         # One future for each task that waits, as one that is cancelled must not take the outcome from the others.
         self._waiting: list[asyncio.Future[None]] = []
+        self._awaiting = 0
         self._begun: asyncio.Task[None] | None = None
         described = network._described.get(f"{address.institute}/{address.module}")
         if described is not None:
             self._start(described, args, kwargs)
         else:
+            # Copied: the caller may change an array while we ask what the module offers.
+            copied = wire.decode(b"".join(wire.encode(lower_arguments([list(args), kwargs]))))
+            args, kwargs = copied  # type: ignore[misc]
             self._begun = asyncio.get_running_loop().create_task(self._begin(args, kwargs))
 
     async def _begin(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         try:
             self._start(await self._network._describe(self._address), args, kwargs)
+        except asyncio.CancelledError:
+            self._end(None, CallCancelled(self.target, "stopped"))
+            raise
         except Exception as error:
             self._end(None, error)
 
@@ -229,21 +246,32 @@ class AsyncCall:
         try:
             await self._network._link_now.describe(self._address)
             raise UnknownMember(spec.name, name, nearest(name, spec.methods))
-        except LandbridgeError as error:
+        except Exception as error:
             self._end(None, error)
 
     def __await__(self) -> Generator[Any, None, Any]:
         while not self._ended:
+            self._refuse_stream()
+            self._awaiting += 1
             try:
                 yield from self._change()
             except asyncio.CancelledError:
-                self._request_cancel()
+                if self._awaiting == 1:  # nobody else wants the value
+                    self._request_cancel()
                 raise
+            finally:
+                self._awaiting -= 1
         if self._error is not None:
             raise self._error
-        if self._frame is None or self._spec is None or self._spec.streams:
-            raise TypeError(f"{self.target} is a stream: loop over it with `async for` instead of awaiting it")
+        self._refuse_stream()
+        if self._frame is None or self._spec is None:
+            raise ProtocolMismatch.of_method(self.target, "now is a stream")
         return revive(wire.decode(self._frame), self._spec.returns, self._types)
+
+    def _refuse_stream(self) -> None:
+        if self._spec is not None and self._spec.streams:
+            self._request_cancel()
+            raise TypeError(f"{self.target} is a stream: loop over it with `async for` instead of awaiting it")
 
     def _change(self) -> asyncio.Future[None]:
         waiting: asyncio.Future[None] = asyncio.get_running_loop().create_future()

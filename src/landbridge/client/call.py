@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any
 
 from .. import wire
 from ..contract import MethodSpec, revive
-from ..errors import CallCancelled, LandbridgeError
+from ..errors import CallCancelled, LandbridgeError, ProtocolMismatch
 from ..protocol import Item, Progress
 from ..terminal import Bar
 from .loop import in_io_thread, io_loop
@@ -43,8 +44,11 @@ class Call:
         What has travelled so far: the arguments, and the value or items.
     """
 
-    def __init__(self, target: str, spec: MethodSpec, types: dict[str, type]) -> None:
+    def __init__(self, target: str, spec: MethodSpec, types: dict[str, type], network: object) -> None:
         self.target = target
+        # Held while the call runs: a network that nobody holds disconnects.
+        self._network: object | None = network
+        self._pid = os.getpid()
         self.progress: Progress | None = None
         self.bytes_sent = 0
         self.bytes_received = 0
@@ -98,7 +102,8 @@ class Call:
         if self._error is not None:
             raise self._error
         if not self._has_value:
-            assert self._frame is not None  # noqa: S101 - neither error nor value cannot be: see Caller
+            if self._frame is None:
+                raise self._changed("now is a stream")
             self._value = revive(wire.decode(self._frame), self._spec.returns, self._types)
             self._has_value, self._frame = True, None
         return self._value
@@ -123,7 +128,18 @@ class Call:
         return "finished" if self._ended else "stopping"
 
     def events(self) -> Iterator[Progress]:
-        """Go through what the method says of its progress, as it comes, until the call has ended."""
+        """Go through what the method says of its progress, as it comes, until the call has ended.
+
+        Raises
+        ------
+        TypeError
+            For a stream, whose items come the same way: loop over the call, and look at `progress`.
+        """
+        if self._spec.streams:
+            raise TypeError(f"{self.target} is a stream: loop over the call, and look at its .progress")
+        return self._events()
+
+    def _events(self) -> Iterator[Progress]:
         while True:
             event = self._next(None)
             if event is None:
@@ -135,9 +151,9 @@ class Call:
         """Go through the items of a stream as they come; leaving the loop stops the remote generator."""
         if not self._spec.streams:
             raise TypeError(f"{self.target} returns one value: ask for its result instead of looping over it")
-        return self._items()
+        return _Stream(self)
 
-    def _items(self) -> Iterator[Any]:
+    def _items(self) -> Generator[Any, None, None]:
         try:
             with Bar(self._spec.name) as bar:
                 while True:
@@ -153,9 +169,14 @@ class Call:
                     yield value
             if self._error is not None:
                 raise self._error
+            if self._frame is not None:
+                raise self._changed("now returns one value")
         finally:
             if not self._ended:
                 self._request_cancel()
+
+    def _changed(self, what: str) -> LandbridgeError:
+        return ProtocolMismatch.of_method(self.target, what)
 
     def _wait(self, timeout: float | None) -> None:
         deadline = None if timeout is None else time.monotonic() + timeout
@@ -178,6 +199,8 @@ class Call:
 
     def _next(self, timeout: float | None) -> Progress | Item | None:
         """Return the next event; None at the end, or when `timeout` passed."""
+        if self._pid != os.getpid():
+            raise RuntimeError(f"{self.target} was called before this process was forked; its parent gets the answer.")
         if in_io_thread():
             raise RuntimeError("Waiting for a call in Landbridge's own I/O thread would wait for ever.")
         try:
@@ -190,8 +213,10 @@ class Call:
         return event
 
     def _request_cancel(self) -> None:
-        # Through the loop in any case: the call itself may still be waiting there to begin.
-        io_loop().call_soon_threadsafe(self.cancel_in_loop)
+        # Through the loop in any case: the call itself may still be waiting there to begin. In a forked child it is the
+        # parent's call, which goes on.
+        if self._pid == os.getpid():
+            io_loop().call_soon_threadsafe(self.cancel_in_loop)
 
     # What follows is called in the I/O thread.
 
@@ -231,4 +256,27 @@ class Call:
         self.bytes_received += len(frame) if frame is not None else 0
         self._ended_at = time.monotonic()
         self._ended = True
+        self._network = None
         self._arrived.put(_END)
+
+
+class _Stream(Iterator[Any]):
+    """The items of a stream. Dropped or closed before its end, it has the remote generator stopped."""
+
+    def __init__(self, call: Call) -> None:
+        self._call = call
+        self._items = call._items()
+
+    def __next__(self) -> Any:
+        return next(self._items)
+
+    def close(self) -> None:
+        """Stop the remote generator, as `close` of a generator does."""
+        self._items.close()
+        if not self._call.done():
+            self._call._request_cancel()
+
+    def __del__(self) -> None:
+        # A generator that was never begun does not run its `finally`, so this is done here.
+        if not self._call.done():
+            self._call._request_cancel()

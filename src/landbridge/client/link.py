@@ -17,7 +17,9 @@ from ..broker import Closed, Connection, Denied, Event, Reconnected
 from ..broker import Message as Delivered
 from ..contract import ModuleSpec
 from ..errors import (
-    CallCancelled,
+    BrokerUnreachable,
+    CallLost,
+    CallTimeout,
     LandbridgeError,
     Malformed,
     ModuleOffline,
@@ -53,6 +55,7 @@ __all__ = ["CATALOGUE", "Link", "Observer"]
 _log = logging.getLogger(__name__)
 _TICK_S = 0.1
 _INSTANCES_KEPT = 1000
+_DESCRIBE_TIMEOUT_S = 4.5
 _CLOSE_TICKS = 100
 _CREDIT_BYTES = 32 * 1024 * 1024
 """What all calls of one connection may have under way together: half of what the broker holds before it cuts us."""
@@ -126,9 +129,15 @@ class Link:
         await self._connection.subscribe(self._inbox, self._answer_arrived)
         await self._connection.subscribe(CATALOGUE_SUBSCRIPTION, self._presence_arrived)
         self._ticking = asyncio.create_task(self._tick())
-        with contextlib.suppress(ModuleOffline):  # a broker run by others may keep no catalogue; presence then tells
+        # Where nobody keeps a catalogue, or not well, the modules' own announcements tell within seconds.
+        with contextlib.suppress(LandbridgeError):
             listed = await self.call(CATALOGUE, {}, timeout_s=5.0)
             self._take_catalogue(listed)
+
+    @property
+    def dead(self) -> bool:
+        """Whether the connection has ended for good."""
+        return bool(self._closed)
 
     async def close(self) -> None:
         """End all calls, tell their backends, and disconnect."""
@@ -170,7 +179,8 @@ class Link:
         call_id = secrets.token_hex(16)
         entry = _Entry(caller, observer, target, call_id)
         if self._closing or self._closed:
-            observer.ended(None, CallCancelled(name, "stopped"))
+            why = self._closed or "the connection is being closed here"
+            observer.ended(None, BrokerUnreachable(f"{name} was not called: {why}"))
             return call_id
         self._calls[call_id] = entry
         self._act(entry, caller.start(self._loop.time()))
@@ -212,7 +222,14 @@ class Link:
         """
         name = f"{where.institute}/{where.module}"
         wanted: dict[str, object] = {} if where.member is None else {"member": where.member}
-        spec = ModuleSpec.from_json(await self.call(where._replace(member=DESCRIBE), wanted, timeout_s=10.0))
+        try:
+            described = await self.call(where._replace(member=DESCRIBE), wanted, timeout_s=_DESCRIBE_TIMEOUT_S)
+        except CallTimeout:
+            raise CallLost(
+                f"{name} did not say within {_DESCRIBE_TIMEOUT_S:g} s what it offers: its backend is frozen, overloaded"
+                f" or cut off. Ask {where.institute} to look after it, or see what else is online: landbridge ls"
+            ) from None
+        spec = ModuleSpec.from_json(described)
         if spec.name != name:
             raise Malformed(f"{name} describes itself as {spec.name}")
         return spec
@@ -278,6 +295,7 @@ class Link:
         now = asyncio.get_running_loop().time()
         if isinstance(event, Reconnected):
             for entry in list(self._calls.values()):
+                self._send_pending(entry)
                 self._act(entry, entry.caller.reconnected(now))
         elif isinstance(event, Closed):
             self._closed = event.reason
@@ -337,6 +355,10 @@ class Link:
         access, target, connection = self.access, entry.target, self._connection
         if connection is None:
             return
+        if send.to == "request" and not connection.connected:
+            # Kept here, not in the connection: a call that ends meanwhile must not run when the broker is back.
+            entry.pending.append(send)
+            return
         reply = inbox_subject(access.institute, access.person, self._conn_id, entry.call_id, 0)
         if send.to == "request":
             subject = self._names(target)[1]
@@ -350,19 +372,26 @@ class Link:
         except LandbridgeError as error:
             self._drop(entry, error)
 
+    def _send_pending(self, entry: _Entry) -> None:
+        pending, entry.pending = entry.pending, []
+        if not entry.caller.has_ended:
+            for send in pending:
+                self._send(entry, send)
+
     def _drop(self, entry: _Entry, error: LandbridgeError) -> None:
         if self._calls.pop(entry.call_id, None) is not None and not entry.caller.has_ended:
             entry.observer.ended(None, error)
 
 
 class _Entry:
-    __slots__ = ("call_id", "caller", "observer", "target")
+    __slots__ = ("call_id", "caller", "observer", "pending", "target")
 
     def __init__(self, caller: Caller, observer: Observer, target: Address, call_id: str) -> None:
         self.caller = caller
         self.observer = observer
         self.target = target
         self.call_id = call_id
+        self.pending: list[Send] = []
 
 
 class _Waiting:

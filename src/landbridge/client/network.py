@@ -10,6 +10,7 @@ import asyncio
 import atexit
 import inspect
 import os
+import threading
 import weakref
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -18,17 +19,21 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from .. import wire
-from ..contract import MethodSpec, ModuleSpec, bind, docstring, lower_arguments, rebuild_types, signature
+from ..contract import MethodSpec, ModuleSpec, bind, docstring, lower_arguments, signature
 from ..errors import BrokerUnreachable, InvalidName, LandbridgeError, UnknownMember
 from ..names import Address, nearest, parse_address
 from .access import Access
 from .call import Call
 from .link import Link
 from .loop import io_loop, wait_for
+from .types import types_of
 
 __all__ = ["Institute", "Method", "Module", "Network"]
 
 _MAP_IN_FLIGHT = 16
+_filling = threading.Lock()
+"""Held while a module's members change; user threads fill modules, and the I/O thread has them ask again."""
+
 _OPEN_TIMEOUT_S = 10.0
 
 
@@ -45,7 +50,7 @@ class Network:
         Module-level function that gives the method at an address in another process (for pickling).
     """
 
-    def __init__(self, access: Access, reopen: Callable[[str], Method]) -> None:
+    def __init__(self, access: Access, reopen: Callable[..., Any]) -> None:
         self._access = access
         self._reopen = reopen
         self._pid = 0
@@ -117,10 +122,9 @@ class Network:
     def _known(self) -> list[str]:
         return sorted(self._link().modules)
 
-    @property
-    def closed(self) -> bool:
-        """Whether `close` has been called."""
-        return self._closed
+    def _is_dead(self) -> bool:
+        """Whether it was closed here, or the connection has ended for good."""
+        return self._closed or (self._pid == os.getpid() and self._link_now.dead)
 
     def close(self) -> None:
         """Disconnect; calls that still run are told to stop."""
@@ -142,14 +146,15 @@ class Network:
         def __getattr__(self, name: str) -> Institute: ...
 
     def __dir__(self) -> list[str]:
-        return [*(name for name in vars(self) if not name.startswith("_")), "close"]
+        return [*(name for name in list(vars(self)) if not name.startswith("_")), "close"]
 
     def _ipython_key_completions_(self) -> list[str]:
         return [name for name in self._known() if not name.startswith("lb/")]
 
     def __repr__(self) -> str:
-        names = ", ".join(name for name in self._known() if not name.startswith("lb/")) or "no modules yet"
-        return f"<landbridge network as {self._access.institute}/{self._access.person}: {names}>"
+        known = sorted(name for name in list(self._link_now.modules) if not name.startswith("lb/"))
+        state = "closed" if self._closed else ", ".join(known) or "no modules yet"
+        return f"<landbridge network as {self._access.institute}/{self._access.person}: {state}>"
 
 
 class Institute:
@@ -199,8 +204,14 @@ class Module:
         return f"<landbridge module {self}: {names}>"
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Pickle as the address."""
-        return self._network._reopen, (str(self),)
+        """Pickle as the address, and as whom it is called."""
+        return self._network._reopen, (str(self), self._network._access.profile, None)
+
+    def __copy__(self) -> Module:
+        return self
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Module:
+        return self
 
 
 class _Untouched(Module):
@@ -237,20 +248,21 @@ def _new_module(network: Network, institute: str, module: str) -> Module:
 
 def _forget(module: Module) -> None:
     """Have a module ask for its members again: a backend has started, maybe of a newer version."""
-    if not isinstance(module, _Untouched):
-        module.__class__ = type(str(module), (_Untouched,), {"__slots__": ()})
-        vars(module).clear()
+    with _filling:
+        if not isinstance(module, _Untouched):
+            module.__class__ = type(str(module), (_Untouched,), {"__slots__": ()})
+            vars(module).clear()
 
 
 def _fill(module: Module, spec: ModuleSpec) -> None:
-    types = rebuild_types(spec)
-    for name, cls in types.items():
-        vars(module).setdefault(name, cls)
+    members: dict[str, Any] = dict(types := types_of(spec))
     for name, method in spec.methods.items():
-        address = module._where._replace(member=name)
-        vars(module)[name] = _new_method(module._network, address, method, types)
+        members[name] = _new_method(module._network, module._where._replace(member=name), method, types)
     about = {"__doc__": spec.doc, "__module__": "landbridge.remote", "__slots__": ()}
-    module.__class__ = type(spec.name, (Module,), about)
+    with _filling:
+        vars(module).clear()
+        vars(module).update(members)
+        module.__class__ = type(spec.name, (Module,), about)
 
 
 class Method:
@@ -290,7 +302,7 @@ class Method:
         arguments = lower_arguments(bind(self._spec, args, kwargs))
         # Copied: the caller may change an array as soon as this returns.
         parts = [bytes(part) if isinstance(part, memoryview) else part for part in wire.encode(arguments)]
-        call = Call(str(self._address), self._spec, self._types)
+        call = Call(str(self._address), self._spec, self._types, self._network)
         link = self._network._link()
         io_loop().call_soon_threadsafe(call.begin, link, self._address, parts, wire.size_bytes(parts), self._timeout_s)
         return call
@@ -312,7 +324,13 @@ class Method:
         if not iterables:
             raise TypeError("map needs at least one iterable")
         rows = zip(*iterables, strict=False)
-        started = deque(self.start(*row, **constant) for row in islice(rows, _MAP_IN_FLIGHT))
+        started: deque[Call] = deque()
+        try:
+            started.extend(self.start(*row, **constant) for row in islice(rows, _MAP_IN_FLIGHT))
+        except BaseException:
+            for call in started:
+                call._request_cancel()
+            raise
         return self._mapped(rows, started, constant)
 
     def _mapped(self, rows: Iterator[tuple[Any, ...]], started: deque[Call], constant: dict[str, Any]) -> Iterator[Any]:
@@ -336,11 +354,19 @@ class Method:
         """
         if timeout_s is not None and not timeout_s > 0:
             raise ValueError(f"timeout_s must be more than 0 s, not {timeout_s!r}")
-        return type(self)(self._network, self._address, self._spec, self._types, timeout_s)
+        method = type(self)(self._network, self._address, self._spec, self._types, timeout_s)
+        vars(method).update(vars(self))
+        return method
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Pickle as the address."""
-        return self._network._reopen, (str(self._address),)
+        """Pickle as the address, and as whom it is called."""
+        return self._network._reopen, (str(self._address), self._network._access.profile, self._timeout_s)
+
+    def __copy__(self) -> Method:
+        return self
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Method:
+        return self
 
     def __repr__(self) -> str:
         return f"<landbridge method {self._address}{inspect.signature(self)}>"

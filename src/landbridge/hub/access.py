@@ -7,6 +7,7 @@ import re
 import secrets
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from ..client.access import Access
@@ -36,8 +37,10 @@ def resolve(profile: str | None = None) -> Access:
     NotConfigured
         When nothing says which network, and none runs here; or when what is stored cannot be used.
     """
-    chosen = profile or selected_profile()
-    url = selected_url()
+    return replace(_resolve(profile or selected_profile(), selected_url()), profile=profile)
+
+
+def _resolve(chosen: str | None, url: str | None) -> Access:
     if chosen is None:
         return local_access(OWNER_INSTITUTE, owner_person(), url=url)
     if "/" in chosen:
@@ -45,7 +48,7 @@ def resolve(profile: str | None = None) -> Access:
         check_institute(institute, reserved=institute == OWNER_INSTITUTE)
         return local_access(institute, check_person(person), url=url)
     stored = read_profile(chosen)
-    credentials = Credentials.parse(private_read(stored.creds_file).decode())
+    credentials = Credentials.parse(_text(stored.creds_file))
     caller = credentials.caller
     # Read anew at each connection, so that a renewed file is used without a restart.
     held = _Stored(stored.creds_file, credentials)
@@ -92,6 +95,10 @@ def owner_person() -> str:
         return "me"
 
 
+def _text(file: Path) -> str:
+    return private_read(file).decode("utf-8", "replace")  # what is no text holds no credential, and is told so
+
+
 class _Issued:
     """A credential of this computer's own network, issued anew a day before it expires."""
 
@@ -119,7 +126,7 @@ class _Stored:
         self._credentials = credentials
 
     def user_jwt(self) -> str:
-        self._credentials = Credentials.parse(private_read(self._file).decode())
+        self._credentials = Credentials.parse(_text(self._file))
         return self._credentials.jwt
 
     def sign(self, nonce: bytes) -> bytes:

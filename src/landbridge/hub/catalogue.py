@@ -7,9 +7,13 @@ are known, too.
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 import time
+from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -24,7 +28,10 @@ __all__ = ["Catalogue", "follow"]
 
 _log = logging.getLogger(__name__)
 _MODULES_LIMIT = 10_000
+_MODULES_OF_INSTITUTE_LIMIT = 500  # no institute can fill the catalogue for the others
 _INSTANCES_LIMIT = 1_000
+_FILE_LIMIT = 4096 * _MODULES_LIMIT  # the texts of an entry are bounded: escaped in JSON, it has some 3 kB at most
+_KEEP_S = 5.0
 
 
 @dataclass
@@ -33,24 +40,38 @@ class _Entry:
     version: str = ""
     seen: float = 0.0
     heard: dict[str, float] = field(default_factory=dict)  # instance → when it last announced itself
+    purged: float = 0.0
 
 
 class Catalogue:
     """What is known of the modules of a network.
 
-    Time is given to each method in seconds since 1970 UTC, so that nothing here looks at a clock.
+    Time is given to each method in seconds since 1970 UTC, so that nothing here looks at a clock. One thread notes;
+    any may read meanwhile.
     """
+
+    # Who reads takes a copy first (`dict.copy` is one step that no other thread sees half of) and changes nothing.
 
     def __init__(self) -> None:
         self._entries: dict[str, _Entry] = {}
+        self._counts: Counter[str] = Counter()  # institute → how many modules
 
     def note(self, module: str, presence: Presence, now: float) -> bool:
-        """Take note of an announcement; True when it tells something that ought to be kept over a restart."""
+        """Take note of an announcement; True when it tells something that ought to be kept over a restart.
+
+        Raises
+        ------
+        Malformed
+            When the module is new and there is no place for it.
+        """
         entry = self._entries.get(module)
         if entry is None:
-            if len(self._entries) >= _MODULES_LIMIT:
-                raise Malformed(f"the catalogue is full with {_MODULES_LIMIT:,} modules")
-            entry = self._entries[module] = _Entry()
+            entry = _Entry()
+            self._add(module, entry)
+        if abs(now - entry.purged) >= PRESENCE_SILENCE_S:  # not each time: there may be a thousand
+            entry.purged = now
+            for instance in [instance for instance, heard in entry.heard.items() if not _is_fresh(heard, now)]:
+                del entry.heard[instance]
         is_news = (entry.summary, entry.version) != (presence.summary, presence.version) or not entry.seen
         entry.summary, entry.version, entry.seen = presence.summary, presence.version, now
         if not presence.serving:
@@ -58,6 +79,15 @@ class Catalogue:
         elif presence.instance in entry.heard or len(entry.heard) < _INSTANCES_LIMIT:
             entry.heard[presence.instance] = now
         return is_news
+
+    def _add(self, module: str, entry: _Entry) -> None:
+        institute = module.partition("/")[0]
+        if len(self._entries) >= _MODULES_LIMIT:
+            raise Malformed(f"the catalogue is full with {_MODULES_LIMIT:,} modules")
+        if self._counts[institute] >= _MODULES_OF_INSTITUTE_LIMIT:
+            raise Malformed(f"the catalogue takes {_MODULES_OF_INSTITUTE_LIMIT} modules of {institute}, and has them")
+        self._entries[module] = entry
+        self._counts[institute] += 1
 
     def modules(self, now: float) -> list[dict[str, Any]]:
         """Return one dict for each module, sorted by name.
@@ -69,17 +99,13 @@ class Catalogue:
             announced itself, ISO 8601 in UTC).
         """
         listed = []
-        for name in sorted(self._entries):
-            entry = self._entries[name]
-            entry.heard = {
-                instance: heard for instance, heard in entry.heard.items() if now - heard < PRESENCE_SILENCE_S
-            }
+        for name, entry in sorted(self._entries.copy().items()):
             listed.append(
                 {
                     "module": name,
                     "summary": entry.summary,
                     "version": entry.version,
-                    "backends": len(entry.heard),
+                    "backends": sum(_is_fresh(heard, now) for heard in entry.heard.copy().values()),
                     "seen": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(entry.seen)),
                 }
             )
@@ -89,7 +115,7 @@ class Catalogue:
         """Return what is kept over a restart."""
         kept = {
             name: {"summary": entry.summary, "version": entry.version, "seen": entry.seen}
-            for name, entry in self._entries.items()
+            for name, entry in self._entries.copy().items()
         }
         return json.dumps(kept, indent=1) + "\n"
 
@@ -99,32 +125,68 @@ class Catalogue:
         catalogue = cls()
         try:
             kept = json.loads(text)
-            for name, fields in list(kept.items())[:_MODULES_LIMIT]:
+            for name, fields in kept.items():
                 parse_catalogue(f"lb.cat.{name.replace('/', '.')}")
                 entry = _Entry(str(fields["summary"]), str(fields["version"]), float(fields["seen"]))
-                catalogue._entries[name] = entry
+                with suppress(Malformed):  # no place, but perhaps for those of another institute
+                    catalogue._add(name, entry)
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             _log.warning("the catalogue that was kept could not be read whole: %s", type(error).__name__)
         return catalogue
 
 
+def _is_fresh(heard: float, now: float) -> bool:
+    return now - heard < PRESENCE_SILENCE_S
+
+
 def load(file: Path) -> Catalogue:
     """Return the catalogue kept in `file`; an empty one when there is none."""
     try:
-        return Catalogue.from_json(private_read(file).decode())
-    except (NotConfigured, UnicodeDecodeError):
+        return Catalogue.from_json(private_read(file, limit_bytes=_FILE_LIMIT).decode())
+    except (NotConfigured, UnicodeDecodeError) as error:
+        if not isinstance(error.__cause__, FileNotFoundError):
+            _log.warning("the catalogue that was kept is lost: %s", error)
         return Catalogue()
 
 
-async def follow(catalogue: Catalogue, connection: Connection, file: Path) -> None:
-    """Keep `catalogue` current with what modules announce over `connection`, and keep it in `file`."""
+@asynccontextmanager
+async def follow(catalogue: Catalogue, connection: Connection, file: Path) -> AsyncIterator[None]:
+    """Keep `catalogue` current with what modules announce over `connection` while the context is open.
+
+    What changed is written to `file` every 5 s, and once at the end: the loop that takes in the announcements never
+    waits for a disk, however many there are.
+    """
+    ended = asyncio.Event()
+    is_changed = False
 
     def announced(delivered: Delivered) -> None:
+        nonlocal is_changed
         try:
             institute, module = parse_catalogue(delivered.subject)
             if catalogue.note(f"{institute}/{module}", unpack_presence(delivered.payload), time.time()):
-                private_write(file, catalogue.to_json())
-        except (LandbridgeError, OSError) as error:
+                is_changed = True
+        except LandbridgeError as error:
             _log.warning("ignored a catalogue entry: %s", error)
 
+    async def keep() -> None:
+        nonlocal is_changed
+        is_last = False
+        while not is_last:
+            with suppress(TimeoutError):
+                await asyncio.wait_for(ended.wait(), _KEEP_S)
+            is_last = ended.is_set()
+            if is_changed or is_last:  # at the end in any case, for the times at which modules were seen
+                is_changed = False
+                try:
+                    await asyncio.to_thread(lambda: private_write(file, catalogue.to_json()))
+                except OSError as error:
+                    is_changed = True
+                    _log.warning("the catalogue could not be kept: %s", error)
+
     await connection.subscribe(CATALOGUE_SUBSCRIPTION, announced)
+    keeper = asyncio.create_task(keep())
+    try:
+        yield
+    finally:
+        ended.set()
+        await keeper

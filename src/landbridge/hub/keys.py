@@ -35,6 +35,9 @@ __all__ = ["KEYS_FILE", "NetworkKeys"]
 
 KEYS_FILE = "keys.json"
 _VERSION = 1
+# A broker is told of a changed account in one message; brokers of others take 1 MB unless they are set otherwise.
+_ACCOUNT_JWT_LIMIT = 900_000
+_FILE_LIMIT = 4 * 1024 * 1024  # many times the keys of as many institutes as an account's token can hold
 _SINGLE = {"operator": "operator", "system": "account", "system_user": "user", "net": "account", "jobs": "account"}
 _OWN_INSTITUTES = frozenset({OWNER_INSTITUTE, SERVICE_INSTITUTE})
 
@@ -94,7 +97,7 @@ class NetworkKeys:
             raise NotConfigured(
                 f"This computer owns no network yet: there is no {path}. Make one and start it: landbridge up"
             )
-        raw = private_read(path)
+        raw = private_read(path, limit_bytes=_FILE_LIMIT)
         try:
             found = json.loads(raw)
             if not isinstance(found, dict) or found.get("version") != _VERSION:
@@ -132,6 +135,8 @@ class NetworkKeys:
         ------
         InvalidName
             When `name` may not name an institute, nor is one of the network's own (``local``, ``lb``).
+        NotConfigured
+            When the network is full: a broker would not take the token of its account any more.
         """
         check_institute(name, reserved=name in _OWN_INSTITUTES)
         if name in self.institutes:
@@ -139,7 +144,15 @@ class NetworkKeys:
         added: dict[Role, KeyPair] = {role: new_key("account", random_bytes(32)) for role in ROLES}
         # Later than the last change even if the clock was set back: the server would keep the token it has.
         changed = max(now, self.changed + 1)
-        return replace(self, institutes={**self.institutes, name: added}, changed=changed)
+        joined = replace(self, institutes={**self.institutes, name: added}, changed=changed)
+        size = len(joined.net_jwt())
+        if size > _ACCOUNT_JWT_LIMIT:
+            raise NotConfigured(
+                f"{name} cannot join: with the {len(self.institutes)} institutes there are, the token of the network's "
+                f"account would have {size:,} bytes, and brokers may refuse more than {_ACCOUNT_JWT_LIMIT:,}. "
+                "Nothing was changed. Make another network for further institutes."
+            )
+        return joined
 
     def operator_jwt(self) -> str:
         """Return the operator's token, for the broker's configuration."""

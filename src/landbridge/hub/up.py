@@ -152,8 +152,8 @@ async def _keep_catalogue(url: str, serving: asyncio.Event, stop: asyncio.Event)
         [url], user_jwt=lambda: credentials.jwt, sign=credentials.sign, name="landbridge catalogue", on_event=on_event
     )
     try:
-        await follow(catalogue, connection, directory / "catalogue.json")
-        await backend.serve(connection, serving.set, stop)
+        async with follow(catalogue, connection, directory / "catalogue.json"):
+            await backend.serve(connection, serving.set, stop)
     finally:
         await connection.close()
 

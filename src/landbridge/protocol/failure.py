@@ -45,7 +45,7 @@ _BY_CODE: dict[str, type[LandbridgeError]] = {
 # What programs read of these errors, beyond the text. The caller knows its target itself.
 _FIELDS: dict[type[LandbridgeError], tuple[str, ...]] = {
     CallCancelled: ("state",),
-    CallTimeout: ("timeout_s",),
+    CallTimeout: ("timeout_s", "by_owner"),
     CannotTravel: ("where", "reason"),
     Malformed: ("reason",),
     ModuleOffline: ("module",),
@@ -110,8 +110,10 @@ def meta_to_error(meta: dict[str, Any], target: str) -> LandbridgeError:
     for name in _FIELDS.get(cls, ()):
         value = meta.get(name)
         setattr(error, name, printable(value, _FIELD_LIMIT) if isinstance(value, str) else _number(value))
-    if cls is CallTimeout or cls is CallCancelled:
-        error.target = target  # type: ignore[attr-defined]
+    if isinstance(error, CallTimeout):
+        error.by_owner = meta.get("by_owner") is True
+    if isinstance(error, CallTimeout | CallCancelled):
+        error.target = target
     return error
 
 

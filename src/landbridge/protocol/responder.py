@@ -72,11 +72,14 @@ class Responder:
         Whether the method's code can be stopped from outside (a coroutine can, a thread cannot).
     limit_s : float, optional
         The owner's own time limit for the method.
+    arguments_limit : int
+        Largest arguments taken, in bytes.
     """
 
     __slots__ = (
         "_accepted",
         "_answered",
+        "_by_owner",
         "_deadline",
         "_heard",
         "_in",
@@ -91,16 +94,25 @@ class Responder:
         "target",
     )
 
-    def __init__(self, target: str, instance: str, *, interruptible: bool, limit_s: float | None = None) -> None:
+    def __init__(
+        self,
+        target: str,
+        instance: str,
+        *,
+        interruptible: bool,
+        limit_s: float | None = None,
+        arguments_limit: int = VALUE_LIMIT,
+    ) -> None:
         self.target = target
         self.phase = Phase.RECEIVING
         self._instance = instance
         self._interruptible = interruptible
         self._limit_s = limit_s
-        self._in = Incoming(WINDOW, VALUE_LIMIT, "arguments")
+        self._in = Incoming(WINDOW, arguments_limit, "arguments")
         self._out = Outgoing(0, PART_BYTES)
         self._started = self._heard = self._spoke = 0.0
         self._deadline: float | None = None
+        self._by_owner = False  # whose limit it is
         self._stop_since = 0.0
         self._accepted = self._answered = False
 
@@ -120,16 +132,18 @@ class Responder:
         Raises
         ------
         Malformed
-            When it is not one; the driver drops it without an answer.
+            When it is not one.
         """
         granted = message.meta.get("granted", 0)
         if message.kind is not Kind.CALL or message.sequence != 0 or granted < SMALLEST_WINDOW:
             raise Malformed("a call does not begin with a CALL that grants a window")
         self._out = Outgoing(granted, min(PART_BYTES, granted // 2 - OVERHEAD))
         self._started = self._heard = self._spoke = now
-        limit = message.meta.get("timeout_s", self._limit_s)
+        limit = message.meta.get("timeout_s")
+        if self._limit_s is not None and (limit is None or self._limit_s <= limit):
+            limit, self._by_owner = self._limit_s, True
         if limit is not None:
-            self._deadline = now + (limit if self._limit_s is None else min(limit, self._limit_s))
+            self._deadline = now + limit
         return self.received(message, now)
 
     def received(self, message: Message, now: float) -> list[Action]:
@@ -223,7 +237,7 @@ class Responder:
             late = now - self._stop_since >= CANCEL_GRACE_S
             return self._cancelled("stopping" if self._interruptible else "running") if late else []
         if self._deadline is not None and now >= self._deadline and self.phase is not Phase.FLUSHING:
-            error = CallTimeout(self.target, self._deadline - self._started)
+            error = CallTimeout(self.target, self._deadline - self._started, self._by_owner)
             return self._answer_and_stop(error_to_meta(error), "its time limit has passed", now)
         if now - self._heard >= CALLER_SILENCE_S and self._accepted:
             self._answered = True

@@ -149,7 +149,7 @@ class Incoming:
         self._received = 0
         self._kind: Kind | None = None
         self._buffer = bytearray()
-        self._filled = 0
+        self._total = 0
 
     def in_order(self, message: Message) -> bool:
         """Whether this message is the next one; False means that one was lost on the way."""
@@ -184,15 +184,15 @@ class Incoming:
             raise TooLarge(f"A value among the {self._what}", total, self._limit, "Send less, or reduce it first")
         if total == size:
             return Value(message.kind, message.body, size + OVERHEAD)
-        self._kind, self._buffer, self._filled = message.kind, bytearray(total), 0
+        self._kind, self._buffer, self._total = message.kind, bytearray(), total
         return self._continue(message.body, size)
 
     def _continue(self, body: memoryview, size: int) -> Value | None:
-        if self._kind is None or not size or self._filled + size > len(self._buffer):
+        if self._kind is None or not size or len(self._buffer) + size > self._total:
             raise Malformed("a part belongs to no value")
-        self._buffer[self._filled : self._filled + size] = body
-        self._filled += size
-        if self._filled < len(self._buffer):
+        # It grows with what arrives: whoever only announces much would otherwise fill our memory with one message.
+        self._buffer += body
+        if len(self._buffer) < self._total:
             # It lies in its final place, whose size the limit bounds: room for the next part is free at once.
             self._used += size + OVERHEAD
             return None
