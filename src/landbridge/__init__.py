@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from .errors import (
         BrokerFailed,
         BrokerUnreachable,
+        Busy,
         CallCancelled,
         CallLost,
         CallTimeout,
@@ -60,9 +61,9 @@ _HOMES = {
 } | dict.fromkeys(
     (
         "LandbridgeError", "InvalidName", "InvalidArguments", "CannotTravel", "TooLarge", "Malformed",
-        "ProtocolMismatch", "UnknownModule", "UnknownMember", "PermissionDenied", "ModuleOffline", "BrokerUnreachable",
-        "CallLost", "CallTimeout", "CallCancelled", "RemoteError", "InternalError", "NothingToServe", "NotConfigured",
-        "BrokerFailed", "MissingExtra",
+        "ProtocolMismatch", "UnknownModule", "UnknownMember", "PermissionDenied", "Busy", "ModuleOffline",
+        "BrokerUnreachable", "CallLost", "CallTimeout", "CallCancelled", "RemoteError", "InternalError", "NothingToServe",
+        "NotConfigured", "BrokerFailed", "MissingExtra",
     ),
     "errors",
 )  # fmt: skip
@@ -71,6 +72,7 @@ __all__ = [
     "AsyncNetwork",
     "BrokerFailed",
     "BrokerUnreachable",
+    "Busy",
     "Call",
     "CallCancelled",
     "CallLost",

@@ -12,6 +12,7 @@
     ├── UnknownModule        unknown_module     (LookupError)      nothing of that name in the network
     ├── UnknownMember        unknown_member     (AttributeError)   no such method in that module
     ├── PermissionDenied     denied             (PermissionError)  not shared with whoever asked
+    ├── Busy                 busy               (RuntimeError)     more at a time than a backend takes from one
     ├── ModuleOffline        offline            (ConnectionError)  known, but no backend serves it now
     ├── BrokerUnreachable    unreachable        (ConnectionError)  no broker, or it refused us
     ├── CallLost             lost               (ConnectionError)  silence: the call may have run or not
@@ -39,6 +40,7 @@ __all__ = [
     "RAISED_BUILTINS",
     "BrokerFailed",
     "BrokerUnreachable",
+    "Busy",
     "CallCancelled",
     "CallLost",
     "CallTimeout",
@@ -243,6 +245,16 @@ class PermissionDenied(LandbridgeError, PermissionError):
     """The owner has not shared this with whoever asked."""
 
     code = "denied"
+
+
+class Busy(LandbridgeError, RuntimeError):
+    """More at a time than a backend takes from one caller; what was refused did not run, or its result was dropped."""
+
+    code = "busy"
+
+    def __init__(self, target: str, reason: str) -> None:
+        self.target, self.reason = target, reason
+        super().__init__(f"{target} was refused: {reason}. Let some of your calls end first, then call again.")
 
 
 class ModuleOffline(LandbridgeError, ConnectionError):

@@ -24,6 +24,8 @@ from .names import check_institute, check_module, nearest
 __path__: list[str] = []
 __all__: list[str] = []
 
+# What `import *` must not put in the place of: what scripts are full of, and what notebooks keep for themselves.
+_KEPT_NAMES = sys.stdlib_module_names | {"In", "Out", "get_ipython", "landbridge", "lb", "np", "pd", "plt", "xr"}
 _IMPORT_FROM = opcode.opmap.get("IMPORT_FROM")
 
 
@@ -60,9 +62,14 @@ def _fill(module: ModuleType, remote: Module) -> None:
     members = vars(remote)
     module.__doc__ = type(remote).__doc__
     vars(module).update(members)
-    # `import *` must not put a remote `open` or `sum` in the place of Python's own.
+    # `import *` must not put a remote `open`, `os` or `np` in the place of the script's own; by name, all can be had.
     vars(module)["__all__"] = [
-        name for name, value in members.items() if isinstance(value, Method | type) and not hasattr(builtins, name)
+        name
+        for name, value in members.items()
+        if isinstance(value, Method | type)
+        and not hasattr(builtins, name)
+        and name not in _KEPT_NAMES
+        and name not in sys.modules
     ]
 
     def missing(name: str) -> Any:

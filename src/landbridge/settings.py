@@ -37,6 +37,7 @@ __all__ = [
     "Profile",
     "RunningBroker",
     "config_dir",
+    "forget_broker",
     "hold_up_lock",
     "local_dir",
     "private_read",
@@ -157,7 +158,7 @@ def private_read(path: Path, *, limit_bytes: int = _MAX_FILE_BYTES) -> bytes:
             f"Cannot read {path}: {error.strerror}. It should hold credentials; "
             "ask whoever runs the network for an invitation, then: landbridge join"
         ) from error
-    with open(handle, "rb") as file:
+    try:
         found = os.fstat(handle)
         if not stat.S_ISREG(found.st_mode):
             raise NotConfigured(f"{path} is not an ordinary file, so no keys are read from it. Replace it by one.")
@@ -167,7 +168,10 @@ def private_read(path: Path, *, limit_bytes: int = _MAX_FILE_BYTES) -> bytes:
                 f"{path} holds keys and is open to other users of this computer (mode {mode:04o}). "
                 f"Close it: chmod 600 {path}, and renew the keys if somebody may have read them."
             )
-        content = file.read(limit_bytes + 1)
+        with open(handle, "rb", closefd=False) as file:
+            content = file.read(limit_bytes + 1)
+    finally:
+        os.close(handle)
     if len(content) > limit_bytes:
         raise NotConfigured(f"{path} is longer than {limit_bytes:,} bytes, so it holds something else than it should.")
     return content
@@ -207,6 +211,11 @@ def record_broker(broker: RunningBroker) -> None:
     private_write(local_dir() / "broker.json", json.dumps(asdict(broker), indent=1) + "\n")
 
 
+def forget_broker() -> None:
+    """Take back what `record_broker` wrote: until it is written again, nobody connects."""
+    _remove_record(local_dir() / "broker.json")
+
+
 def running_broker() -> RunningBroker | None:
     """Return where the broker of this computer's own network listens, or None when none is running.
 
@@ -230,6 +239,8 @@ def running_broker() -> RunningBroker | None:
         broker = RunningBroker(**fields)
         if not all(isinstance(getattr(broker, key), int if key == "pid" else str) for key in fields):
             raise TypeError("a field has the wrong type")
+        for url in (broker.url, broker.websocket_url):
+            _checked_url(url, f"The record {folder / 'broker.json'}")
     except (ValueError, TypeError, RecursionError) as error:
         raise NotConfigured(
             f"Cannot understand {folder / 'broker.json'}: {printable(error, 200)}. "
@@ -255,16 +266,23 @@ def hold_up_lock() -> Iterator[None]:
         with _locked(folder / "up.lock") as ours:
             if ours:
                 record = folder / "broker.json"
-                record.unlink(missing_ok=True)
+                _remove_record(record)
                 try:
                     yield
                 finally:
-                    record.unlink(missing_ok=True)
+                    _remove_record(record)
                 return
         # `running_broker` takes the lock for an instant to see whether anybody holds it: that is no reason to give up.
         if time.monotonic() > deadline:
             raise _already_running()
         time.sleep(0.02)
+
+
+def _remove_record(record: Path) -> None:
+    try:
+        record.unlink(missing_ok=True)
+    except OSError as error:
+        raise NotConfigured(f"Cannot remove {record}: {error.strerror}. Remove it by hand.") from error
 
 
 def _already_running() -> NotConfigured:
@@ -341,7 +359,10 @@ def _make_private(folder: Path) -> None:
 @contextmanager
 def _locked(path: Path) -> Iterator[bool]:
     """Hold the lock file `path` while open; gives False, at once, when somebody else holds it."""
-    handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+    except OSError as error:
+        raise NotConfigured(f"Cannot use the file {path}: {error.strerror}. Remove what stands there.") from error
     try:
         yield try_lock(handle)
     finally:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import sys
 
 import numpy as np
@@ -10,9 +11,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from landbridge.cli.ending import UsageError
 from landbridge.cli.input import read_arguments
 from landbridge.contract import MethodSpec, ParameterSpec
 from landbridge.errors import InvalidArguments
+from landbridge.protocol import VALUE_LIMIT
 
 INT, TEXT, FLAG = {"type": "integer"}, {"type": "string"}, {"type": "boolean"}
 BOX = {"type": "object", "properties": {"west": {"type": "number"}, "wrap": FLAG}, "x-landbridge": "dataclass"}
@@ -112,6 +115,31 @@ def test_a_pickle_in_an_array_file_is_never_loaded(tmp_path):
 def test_a_broken_file_is_a_problem_of_its_argument(tmp_path, content):
     (tmp_path / "a.json").write_bytes(content)
     assert "data" in problems("1", "--data", f"@{tmp_path}/a.json")
+
+
+@pytest.mark.parametrize("ending", ["", ".txt", ".json", ".npy", ".csv", ".nc"])
+def test_what_is_no_ordinary_file_is_not_read(tmp_path, ending):
+    os.mkfifo(tmp_path / f"pipe{ending}")
+    (tmp_path / f"zero{ending}").symlink_to("/dev/zero")
+    (tmp_path / f"folder{ending}").mkdir()
+    for name in ("pipe", "zero", "folder"):
+        with pytest.raises(UsageError, match=f"{name}.*ordinary file"):
+            read("1", "--data", f"@{tmp_path}/{name}{ending}")
+
+
+@pytest.mark.parametrize("ending", ["", ".txt", ".json", ".npy", ".csv", ".nc"])
+def test_a_file_longer_than_a_call_may_send_is_refused(tmp_path, ending):
+    with open(tmp_path / f"a{ending}", "wb") as file:
+        file.truncate(VALUE_LIMIT + 1)
+    with pytest.raises(UsageError, match="longer than"):
+        read("1", "--data", f"@{tmp_path}/a{ending}")
+
+
+def test_an_array_file_that_promises_more_than_there_is_memory_is_a_problem_of_its_argument(tmp_path):
+    np.save(tmp_path / "a.npy", np.zeros(1))
+    content = (tmp_path / "a.npy").read_bytes().replace(b"(1,), }" + b" " * 15, b"(1000000000000000,), }")
+    (tmp_path / "a.npy").write_bytes(content)
+    assert "can not be read" in problems("1", "--data", f"@{tmp_path}/a.npy")["data"]
 
 
 def test_a_parameter_that_came_from_a_file_is_not_missing(tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import datetime
 import enum
 import json
@@ -72,6 +73,35 @@ def test_plain_text_leaves_nothing_out(capsys, value, shown):
     show_value(value, as_json=False)
     out = capsys.readouterr().out
     assert out == shown if shown is not None else json.loads(out) == list(range(2000))
+
+
+@pytest.mark.parametrize(
+    ("shape", "as_json", "shown"),
+    [("{}", False, "{}"), ("{}", True, '"{}"'), ('{{"n": [{}]}}', True, '{{"n": ["{}"]}}'), ("[{}]", False, '["{}"]')],
+)
+def test_integers_too_long_for_decimals_are_shown_as_hexadecimal_text(capsys, shape, as_json, shown):
+    number = -(10**5000) - 1
+    show_value(ast.literal_eval(shape.format(hex(number))), as_json=as_json)
+    out, said = capsys.readouterr()
+    assert out == shown.format(hex(number)) + "\n"
+    assert "hexadecimal" in said
+
+
+@pytest.mark.parametrize("as_json", [True, False])
+def test_integers_that_decimals_can_say_stay_decimal(capsys, as_json):
+    show_value(10**4000, as_json=as_json)
+    assert capsys.readouterr() == (f"{10**4000}\n", "")
+
+
+def test_keys_too_long_for_decimals_become_hexadecimal_text():
+    assert Jsonable().of({10**5000: 1}) == {hex(10**5000): 1}
+
+
+@pytest.mark.parametrize(("ending", "text"), [(".json", '["{}"]'), (".txt", '["{}"]'), (".csv", "{}")])
+def test_integers_too_long_for_decimals_can_be_written(tmp_path, capsys, ending, text):
+    write_value([10**5000], tmp_path / f"a{ending}")
+    assert (tmp_path / f"a{ending}").read_text() == text.format(hex(10**5000)) + "\n"
+    assert "hexadecimal" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

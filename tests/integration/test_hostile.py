@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import random
 import secrets
+import signal
+import socket
 import time
 
 import pytest
@@ -258,7 +261,8 @@ def test_catalogue_entries_are_cleaned_and_those_that_are_none_are_ignored(netwo
                 impostor.connection.publish("lb.cat.gfz.entry", entry)
             await impostor.connection.flush()
             async with lb.AsyncNetwork() as net:
-                return await net._link_now.call(lb.client.link.CATALOGUE, {})
+                pages = await net._link_now.items(lb.client.link.CATALOGUE, {}, timeout_s=10.0)
+                return [entry for page in pages for entry in page]
 
     import landbridge.client.link  # noqa: F401
 
@@ -266,3 +270,59 @@ def test_catalogue_entries_are_cleaned_and_those_that_are_none_are_ignored(netwo
     summary = listed["gfz/entry"]["summary"]
     assert "\x1b" not in summary
     assert len(summary) <= 200
+
+
+def test_backends_do_not_talk_to_whoever_takes_the_port_of_a_broker_that_has_ended(own_network):
+    process = own_network.serve(SOURCE, "awi/victim")
+    port = int(running_broker().url.rpartition(":")[2])
+    own_network.up.stop()
+    with socket.create_server(("127.0.0.1", port)) as impostor:
+        impostor.settimeout(3.0)
+        with pytest.raises(TimeoutError):
+            impostor.accept()
+    assert process.running
+
+
+def test_a_broker_whose_port_was_taken_starts_elsewhere_and_all_follow(own_network):
+    own_network.serve(SOURCE, "awi/victim")
+    with lb.connect() as net:
+        assert net.awi.victim.add(1, 2) == 3
+        port = int(running_broker().url.rpartition(":")[2])
+        own_network.up.signal(signal.SIGSTOP)
+        own_network.kill_broker()
+        with socket.create_server(("127.0.0.1", port)) as impostor:
+            own_network.up.signal(signal.SIGCONT)
+            deadline = time.monotonic() + 60
+            while time.monotonic() < deadline:
+                with contextlib.suppress(lb.LandbridgeError):
+                    if net.awi.victim.add.options(timeout_s=10)(20, 22) == 42:
+                        break
+            assert running_broker().url != f"nats://127.0.0.1:{port}"
+            impostor.setblocking(False)
+            with pytest.raises(BlockingIOError):
+                impostor.accept()
+        assert net.awi.victim.add(1, 2) == 3
+
+
+def test_one_caller_cannot_keep_a_backend_from_the_others(network, eve):
+    process = network.serve(
+        "__all__ = ['count', 'blob', 'add']\n"
+        "def count(n: int):\n    for k in range(n): yield bytes(20_000)\n"
+        "def blob(n: int) -> bytes: return bytes(n)\n"
+        "def add(a: int, b: int) -> int: return a + b\n",
+        "awi/busy", "--share", "*/*",
+    )  # fmt: skip
+    eve.subscribe("_INBOX.gfz.eve.*.*.*")
+    with lb.connect() as net:
+        assert net.awi.busy.add(1, 2) == 3
+        before = memory_mb(process.pid)
+        for _ in range(150):  # streams and results that are never granted any credit
+            small = pack(Kind.CALL, 0, {"granted": 1 << 14})
+            eve.publish("lb.call.gfz.eve.awi.busy.count", small + b"".join(wire.encode({"n": 10_000})), inbox())
+            eve.publish("lb.call.gfz.eve.awi.busy.blob", small + b"".join(wire.encode({"n": 8_000_000})), inbox())
+        eve.flush()
+        assert net.awi.busy.add.options(timeout_s=20)(20, 22) == 42
+        assert memory_mb(process.pid) - before < 400
+    eve.flush()
+    codes = {unpack(each.payload).meta.get("code") for each in eve.messages if unpack(each.payload).kind is Kind.ERROR}
+    assert codes == {"busy"}

@@ -49,6 +49,23 @@ def test_star_import_does_not_replace_builtins(network, sea):
     assert run.stdout == "True 95\nremote x The sea.\n", run.stderr
 
 
+def test_star_import_does_not_replace_modules_or_what_scripts_call_them(network):
+    names = ["os", "json", "np", "pd", "lb", "landbridge", "get_ipython", "mine", "depth"]
+    source = f"__all__ = {names!r}\n" + "".join(f"def {name}(): return 'remote'\n" for name in names)
+    network.serve(source, "iow/greedy")
+    run = network.python(f"""
+        import os, sys, types
+        import landbridge as lb
+        mine = sys.modules["mine"] = types.ModuleType("mine")
+        from landbridge.remote.iow.greedy import *
+        print(sorted(name for name in globals() if name in {names}))
+        print(os.sep, mine.__name__, lb.__name__, depth())
+        from landbridge.remote.iow.greedy import np
+        print(np())
+    """)
+    assert run.stdout == "['depth', 'lb', 'mine', 'os']\n/ mine landbridge remote\nremote\n", run.stderr
+
+
 @pytest.mark.parametrize(
     ("line", "said"),
     [

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -255,3 +256,29 @@ def test_a_record_with_a_field_of_another_type_is_refused():
         settings.private_write(path, path.read_text().replace("4711", '"4711"'))
         with pytest.raises(NotConfigured, match="type"):
             settings.running_broker()
+
+
+@pytest.mark.parametrize("key", ["url", "websocket_url"])
+@pytest.mark.parametrize("url", ["", "http://h:1", "nats://h:99999", "nats://user:secret@h:1", "\x1b[2J", "nats://"])
+def test_a_record_with_a_wrong_address_is_refused_without_showing_a_password(key, url):
+    with settings.hold_up_lock():
+        settings.record_broker(replace(BROKER, **{key: url}))
+        with pytest.raises(NotConfigured, match=r"broker\.json.*address") as caught:
+            settings.running_broker()
+    assert "secret" not in str(caught.value)
+
+
+def test_a_folder_in_the_place_of_a_file_is_named():
+    folder = settings.local_dir()
+    (folder / "broker.json").mkdir()
+    with pytest.raises(NotConfigured, match=r"broker\.json is not an ordinary file"):
+        settings.running_broker()
+    with pytest.raises(NotConfigured, match=r"broker\.json"), settings.hold_up_lock():
+        pass
+    with pytest.raises(NotConfigured, match=r"broker\.json"):
+        settings.forget_broker()
+    (folder / "broker.json").rmdir()
+    (folder / "up.lock").unlink()
+    (folder / "up.lock").mkdir()
+    with pytest.raises(NotConfigured, match=r"up\.lock"), settings.hold_up_lock():
+        pass

@@ -29,7 +29,7 @@ from ..protocol import error_to_meta, raised_to_meta
 from .context import CurrentCall, current
 from .threads import Gate, LoopThread, Mailbox, Pool
 
-__all__ = ["Runner", "Running", "Sink", "Style"]
+__all__ = ["STREAMS", "Runner", "Running", "Sink", "Style"]
 
 Parts = Sequence[bytes | memoryview]
 
@@ -74,7 +74,7 @@ class Style(Enum):
         return cls.GENERATOR if method.spec.streams else cls.FUNCTION
 
 
-_STREAMS = frozenset({Style.GENERATOR, Style.ASYNC_GENERATOR})
+STREAMS = frozenset({Style.GENERATOR, Style.ASYNC_GENERATOR})
 
 
 class Running:
@@ -99,7 +99,7 @@ class Running:
         self.style = style
         self.call = call
         self.sink = sink
-        self._gate = Gate(_AHEAD_BYTES) if style in _STREAMS else None
+        self._gate = Gate(_AHEAD_BYTES) if style in STREAMS else None
         self.stop: Callable[[Running], object] | None = None
         self.task: asyncio.Task[None] | None = None
         self._lock = threading.Lock()

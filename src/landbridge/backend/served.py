@@ -10,11 +10,12 @@ from typing import Any
 
 from .. import wire
 from ..contract import Method
-from ..errors import LandbridgeError
-from ..protocol import VALUE_LIMIT, Action, Forget, Interrupt, More, Responder, Run, Send, error_to_meta
+from ..errors import Busy, LandbridgeError
+from ..protocol import VALUE_LIMIT, Action, Forget, Interrupt, More, Phase, Responder, Run, Send, error_to_meta
 from ..security import Caller
 from .context import CurrentCall
 from .runner import Runner, Running, Style
+from .usage import HELD_BYTES_EACH, Usage
 
 __all__ = ["Served", "ServedCall"]
 
@@ -64,6 +65,8 @@ class ServedCall:
         Who calls.
     call_id : str
         Id of the call.
+    usage : Usage
+        What the caller takes up; bytes that are held for this call are counted there.
     runner : Runner
         What runs the method.
     publish : callable
@@ -75,18 +78,20 @@ class ServedCall:
     """
 
     __slots__ = (
-        "_call_id",
         "_describe",
         "_forget",
         "_held",
+        "_holds",
         "_last_progress",
         "_loop",
         "_publish",
         "_runner",
         "_running",
         "_served",
+        "call_id",
         "caller",
         "responder",
+        "usage",
     )
 
     def __init__(
@@ -97,6 +102,7 @@ class ServedCall:
         caller: Caller,
         call_id: str,
         *,
+        usage: Usage,
         runner: Runner,
         publish: Callable[[Parts], object],
         forget: Callable[[str], object],
@@ -111,7 +117,8 @@ class ServedCall:
             arguments_limit=VALUE_LIMIT if served is not None else _DESCRIBE_LIMIT,
         )
         self._served = served
-        self._call_id = call_id
+        self.call_id = call_id
+        self.usage = usage
         self._publish = publish
         self._forget = forget
         self._describe = describe
@@ -119,6 +126,7 @@ class ServedCall:
         self._runner = runner
         self._running: Running | None = None
         self._held: list[int] = []
+        self._holds = False
         self._last_progress = 0.0
 
     def act(self, actions: Sequence[Action]) -> None:
@@ -130,12 +138,23 @@ class ServedCall:
                 self._run(action.frame)
             elif type(action) is Forget:
                 self._running = None  # it knows us, too; so both can go at once
-                self._forget(self._call_id)
+                self._forget(self.call_id)
             elif type(action) is Interrupt:
                 if self._running is not None and self._running.interrupt():
                     self.act(self.responder.stopped(self._loop.time()))
             elif type(action) is More:
                 self._release()
+        held = self.responder.held_bytes
+        if (held or self._holds) and self.responder.phase is not Phase.DONE:
+            self._holds = held > 0
+            if not self.usage.hold(self.call_id, held) and held:
+                reason = f"more than {HELD_BYTES_EACH:,} bytes are held for {self.caller}, who does not take them"
+                self.act(self.responder.refuse(Busy(self.responder.target, reason), self._loop.time()))
+
+    @property
+    def style(self) -> Style:
+        """How its method is run; describing a module is a plain function."""
+        return self._served.style if self._served is not None else Style.FUNCTION
 
     def _run(self, frame: memoryview | bytearray) -> None:
         if self._served is None:
@@ -145,7 +164,7 @@ class ServedCall:
         deadline = None
         if responder.deadline is not None:
             deadline = datetime.now(UTC) + timedelta(seconds=responder.deadline - self._loop.time())
-        call = CurrentCall(responder.target, str(self.caller), self._call_id, deadline, self._report)
+        call = CurrentCall(responder.target, str(self.caller), self.call_id, deadline, self._report)
         self._running = Running(self._served.method, self._served.style, call, self)
         self._runner.run(self._running, frame)
 

@@ -19,6 +19,7 @@ from ..broker import Message as Delivered
 from ..contract import read_module
 from ..errors import (
     BrokerUnreachable,
+    Busy,
     CallLost,
     InternalError,
     LandbridgeError,
@@ -48,9 +49,10 @@ from ..protocol import (
 )
 from ..security import Caller, Decision, decide
 from .expose import Exposure
-from .runner import Runner, Style
+from .runner import STREAMS, Runner, Style
 from .served import Served, ServedCall
 from .threads import Mailbox
+from .usage import CALLS_EACH, HELD_BYTES_EACH, STREAMS_EACH, RefusalLog, Usage
 
 __all__ = ["Backend"]
 
@@ -104,6 +106,8 @@ class Backend:
         self._calls: dict[str, ServedCall] = {}
         # What was decided for whom. It stays true while we serve: the owner's patterns are given at the start.
         self._decided: dict[CallSubject, tuple[Caller, Served | None]] = {}
+        self._usage: dict[Caller, Usage] = {}
+        self._refusals = RefusalLog(_log)
         self._connection: Connection | None = None
         self._runner: Runner | None = None
         self._leaving = False
@@ -185,16 +189,15 @@ class Backend:
             call_id = check_reply(delivered.reply, subject.institute, subject.person)
         except Malformed as error:
             # Whoever sent it has no inbox that we could answer into without writing into somebody else's.
-            _log.warning("dropped a request: %s", error.reason)
+            self._refusals.note("somebody", f"dropped a request: {error.reason}", self._loop.time())
             return
         if call_id in self._calls:
             return
         try:
             self._open(subject, call_id, delivered)
         except LandbridgeError as error:
-            _log.info(
-                "refused %s.%s for %s/%s: %s", self.name, subject.method, subject.institute, subject.person, error.code
-            )
+            who = f"{subject.institute}/{subject.person}"
+            self._refusals.note(who, f"refused {self._target(subject.method)}: {error.code}", self._loop.time())
             self._refuse(delivered.reply, error)
 
     def _open(self, subject: CallSubject, call_id: str, delivered: Delivered) -> None:
@@ -210,8 +213,10 @@ class Backend:
                 self._decided.clear()
             self._decided[subject] = decided
         caller, served = decided
+        self._check_room(caller, served, self._target(subject.method))
         call = ServedCall(
             self._target(subject.method), self.instance, served, caller, call_id,
+            usage=self._usage[caller],
             runner=runner,
             publish=partial(self._publish, delivered.reply),
             forget=self._forget,
@@ -219,7 +224,20 @@ class Backend:
         )  # fmt: skip
         actions = call.responder.opened(message, self._loop.time())
         self._calls[call_id] = call
+        call.usage.enter(call)
         self._act(call, actions)
+
+    def _check_room(self, caller: Caller, served: Served | None, target: str) -> None:
+        """Refuse a call whose caller has too many, before anything is kept for it."""
+        theirs = self._usage.get(caller)
+        if theirs is None:
+            theirs = self._usage[caller] = Usage()
+        if theirs.calls >= CALLS_EACH:
+            raise Busy(target, f"{CALLS_EACH:,} calls of {caller} are open at this backend")
+        if served is not None and served.style in STREAMS and theirs.streams >= STREAMS_EACH:
+            raise Busy(target, f"{STREAMS_EACH} streams of {caller} are open at this backend")
+        if theirs.held_bytes >= HELD_BYTES_EACH:
+            raise Busy(target, f"{theirs.held_bytes:,} bytes are held for {caller}, who does not take them")
 
     def _act(self, call: ServedCall, actions: Sequence[Action]) -> None:
         """Have a call do what is to be done; what goes wrong ends this call, and nothing else."""
@@ -233,7 +251,11 @@ class Backend:
             call.failed(error_to_meta(InternalError(text, incident)))
 
     def _forget(self, call_id: str) -> None:
-        self._calls.pop(call_id, None)
+        call = self._calls.pop(call_id, None)
+        if call is not None:
+            call.usage.leave(call)
+            if not call.usage.calls:
+                self._usage.pop(call.caller, None)
 
     def _target(self, method: str) -> str:
         return f"{self.name}.{method}"
@@ -253,7 +275,7 @@ class Backend:
             check_reply(delivered.reply, subject.institute, subject.person, subject.call_id)
             message = unpack(delivered.payload)
         except (Malformed, ProtocolMismatch) as error:
-            _log.warning("dropped a control message: %s", error.code)
+            self._refusals.note("somebody", f"dropped a control message: {error.code}", self._loop.time())
             return
         call = self._calls.get(subject.call_id)
         if call is None:

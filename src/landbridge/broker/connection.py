@@ -30,6 +30,8 @@ _QUEUED_LIMIT_BYTES = 32 * 1024 * 1024
 _CLOSE_TIMEOUT_S = 2.0
 _MAX_BACKOFF_S = 2.0
 _REFUSALS_BELIEVED = 3
+# One of our own: the numbers that a user's seed promises must not depend on when a connection broke.
+_jitter = random.Random()  # noqa: S311
 _T = TypeVar("_T")
 
 
@@ -61,7 +63,9 @@ class Connection:
         self._refusals = 0
         self._connected_at = 0.0
         self._was_connected = False
+        self._was_ever_connected = False
         self._ended = False
+        self._urls_now: Callable[[], Sequence[str]] | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._renewal: asyncio.TimerHandle | None = None
 
@@ -77,6 +81,7 @@ class Connection:
         reconnect_wait_s: float = 0.1,
         connect_timeout_s: float = 5.0,
         tls: ssl.SSLContext | None = None,
+        urls_now: Callable[[], Sequence[str]] | None = None,
     ) -> Connection:
         """Return a connection to the first of `urls` that answers.
 
@@ -98,6 +103,9 @@ class Connection:
             How long each address may take.
         tls : SSLContext, optional
             Certificates to trust, when not those of the system.
+        urls_now : callable, optional
+            Asked before each reconnect where the broker is now; nobody is dialled anywhere else. Without it, `urls`
+            hold for good.
 
         Raises
         ------
@@ -107,6 +115,7 @@ class Connection:
         if not urls:
             raise NotConfigured("No address of a broker was given. Set LANDBRIDGE_URL, or run: landbridge up")
         connection = cls(urls, user_jwt=user_jwt, sign=sign, on_event=on_event, reconnect_wait_s=reconnect_wait_s)
+        connection._urls_now = urls_now
         failures = []
         for url in urls:
             try:
@@ -147,6 +156,7 @@ class Connection:
                     user_jwt_cb=self._current_jwt,
                     signature_cb=self._signature,
                     max_reconnect_attempts=-1,
+                    dont_randomize=True,
                     pending_size=_QUEUED_LIMIT_BYTES,
                     **times,
                 )
@@ -166,7 +176,7 @@ class Connection:
             self._opening = None
         client._error_cb = self._note_error
         client.set_server_pool([url, *(other for other in self._urls if other != url)])
-        self._connected_at, self._was_connected = self._loop.time(), True
+        self._connected_at, self._was_connected, self._was_ever_connected = self._loop.time(), True, True
 
     # Messages
 
@@ -332,6 +342,17 @@ class Connection:
             _log.exception("the credentials could not be read")
             return False
 
+    def check_address(self, url: str) -> None:
+        """Raise when the broker is not at `url` now; where it is, is what the next attempt tries."""
+        if self._urls_now is None or not self._was_ever_connected:
+            return
+        now = [each.rstrip("/") for each in self._urls_now()]
+        if url.rstrip("/") in now:
+            return
+        if now:
+            self._client.set_server_pool(now)
+        raise BrokerUnreachable("The broker is not there now.")
+
     def failed(self, reason: str) -> None:
         """End the connection for good, and tell why."""
         if self._opening is not None:
@@ -398,7 +419,7 @@ class Connection:
         failures = min(server.reconnects, 10)
         longest = min(self._reconnect_wait_s * 2**failures, max(_MAX_BACKOFF_S, self._reconnect_wait_s))
         # Spread, so that not all clients of a broker that comes back meet at its door at once.
-        return server, longest * random.uniform(0.5, 1.0)  # noqa: S311
+        return server, longest * _jitter.uniform(0.5, 1.0)
 
     async def _first_attempt_failed(self, error: Exception) -> None:
         # nats-py would try again and again; the first connection fails at once, with its reason.

@@ -60,6 +60,9 @@ class Listener(Protocol):
     def failed(self, reason: str) -> None:
         """Take note that the client gives up."""
 
+    def check_address(self, url: str) -> None:
+        """Raise when nobody is to be dialled at `url` now."""
+
 
 class _Transport(TcpTransport):
     """Sends CONNECT and the PING after it as one.
@@ -329,6 +332,7 @@ class NatsClient(Client):
         elif isinstance(self._transport, _Transport):
             self._transport.close()  # an attempt that failed half-way left its socket
             await self._transport.wait_closed()
+        self._listener.check_address(s.uri.geturl())
         await super()._connect_to_server(s)
 
     async def _process_connect_init(self) -> None:

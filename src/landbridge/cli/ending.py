@@ -45,6 +45,7 @@ EXIT_CODES: dict[str, int] = {
     "denied": 4,
     "unknown_module": UNREACHABLE,
     "unknown_member": UNREACHABLE,
+    "busy": UNREACHABLE,
     "offline": UNREACHABLE,
     "unreachable": UNREACHABLE,
     "lost": UNREACHABLE,

@@ -14,7 +14,10 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
+import os
+import stat
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -24,6 +27,8 @@ from typing import Any
 from ..contract import MethodSpec, parse_text
 from ..contract.schema import JsonSchema, resolve
 from ..errors import InvalidArguments, MissingExtra, Problem, printable
+from ..protocol import VALUE_LIMIT
+from .ending import UsageError
 
 __all__ = ["fields_of", "is_flag", "read_arguments"]
 
@@ -48,6 +53,8 @@ def read_arguments(
     ------
     InvalidArguments
         With all problems at once.
+    UsageError
+        When a file is no ordinary one, or longer than a call may send.
 
     Examples
     --------
@@ -189,7 +196,7 @@ class _Words:
     def _from_file(self, path: tuple[str, ...], name: str, where: str, file: Path) -> None:
         try:
             if file.suffix in ("", ".txt"):
-                self._add(path, name, _one_line(file.read_text(encoding="utf-8")))
+                self._add(path, name, _one_line(_text(file)))
                 return
             reader = _READERS.get(file.suffix)
             if reader is None:
@@ -197,7 +204,7 @@ class _Words:
                     f"a file of type {file.suffix}; those that can be read are {', '.join(_READERS)}, .txt"
                 )
             value = reader(file, self._schema(path))
-        except (OSError, ValueError, RecursionError) as error:
+        except (OSError, ValueError, RecursionError, MemoryError) as error:
             reason = error.strerror if isinstance(error, OSError) and error.strerror else error
             self.problems.append(Problem(where, f"can not be read from {_shown(str(file))}: {printable(reason, 300)}"))
             return
@@ -245,14 +252,37 @@ def _put(values: dict[str, Any], path: tuple[str, ...], value: Any) -> None:
     place[path[-1]] = value
 
 
+def _content(file: Path) -> bytes:
+    """Return what a file holds, which must be an ordinary one and not longer than a call may send."""
+    # Not blocking: a pipe would have us wait for its other end. Checked on the open file, so that nobody can exchange
+    # it between the check and the reading.
+    handle = os.open(file, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+    try:
+        if not stat.S_ISREG(os.fstat(handle).st_mode):
+            raise UsageError(
+                f"@{file}: this is no ordinary file. Name one, or give the value on stdin, with - in the place of @…"
+            )
+        with open(handle, "rb", closefd=False) as stream:
+            content = stream.read(VALUE_LIMIT + 1)
+    finally:
+        os.close(handle)
+    if len(content) > VALUE_LIMIT:
+        raise UsageError(f"@{file}: this file is longer than the {VALUE_LIMIT:,} bytes that a call may send.")
+    return content
+
+
+def _text(file: Path) -> str:
+    return io.TextIOWrapper(io.BytesIO(_content(file)), encoding="utf-8").read()
+
+
 def _read_json(file: Path, schema: JsonSchema) -> Any:
-    return json.loads(file.read_text(encoding="utf-8"))
+    return json.loads(_text(file))
 
 
 def _read_npy(file: Path, schema: JsonSchema) -> Any:
     import numpy as np
 
-    return np.load(file, allow_pickle=False)
+    return np.load(io.BytesIO(_content(file)), allow_pickle=False)
 
 
 def _read_nc(file: Path, schema: JsonSchema) -> Any:
@@ -260,6 +290,7 @@ def _read_nc(file: Path, schema: JsonSchema) -> Any:
         import xarray as xr
     except ImportError:
         raise MissingExtra(f"Reading {file.name}", "xarray") from None
+    _content(file)  # only to check it: the library reads from a path
     dataset = xr.load_dataset(file)
     if schema.get("x-landbridge") != "xarray.DataArray":
         return dataset
@@ -273,8 +304,8 @@ def _read_csv(file: Path, schema: JsonSchema) -> dict[str, Any]:
     """Return the columns of a table by the names in its first line, numbers as arrays."""
     import numpy as np
 
-    with open(file, newline="", encoding="utf-8-sig") as stream:
-        head, *rows = [row for row in csv.reader(stream) if row] or [[]]
+    stream = io.StringIO(_content(file).decode("utf-8-sig"), newline="")
+    head, *rows = [row for row in csv.reader(stream) if row] or [[]]
     if any(len(row) != len(head) for row in rows) or len(set(head)) < len(head):
         raise ValueError(f"each line must have a value for each of the {len(head)} columns, under different names")
     columns: dict[str, Any] = {}

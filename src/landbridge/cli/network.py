@@ -53,9 +53,10 @@ def listed_modules(link: Link) -> list[dict[str, Any]]:
     ModuleOffline
         When the network keeps no catalogue.
     """
-    listed = wait_for(link.call(CATALOGUE, {}, timeout_s=_ANSWER_TIMEOUT_S))
-    if not isinstance(listed, list):
-        raise Malformed("the catalogue is no list")
+    pages = wait_for(link.items(CATALOGUE, {}, timeout_s=_ANSWER_TIMEOUT_S))
+    if not all(isinstance(page, list) for page in pages):
+        raise Malformed("a page of the catalogue is no list")
+    listed = [entry for page in pages if isinstance(page, list) for entry in page]
     shapes = {"module": str, "summary": str, "version": str, "backends": int, "seen": str}
     for entry in listed:
         if not isinstance(entry, dict) or not all(type(entry.get(key)) is kind for key, kind in shapes.items()):

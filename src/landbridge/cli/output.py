@@ -35,6 +35,8 @@ from .ending import UsageError
 
 __all__ = ["Jsonable", "check_output", "show_value", "write_value"]
 
+_SHORT_BITS = 2_000  # Python's limit cannot be set lower than 640 decimals
+_BECAME_HEX = "integers too long to be written in decimals became hexadecimal text"
 _XARRAY = ("xarray.DataArray", "xarray.Dataset")
 
 
@@ -111,12 +113,26 @@ def _text(value: Any) -> str:
         return str(value)
     if isinstance(value, enum.Enum):
         return str(value.name)
+    if isinstance(value, int) and _is_too_long(value):
+        say(f"Note: {_BECAME_HEX} in what is shown.")
+        return hex(value)
     if isinstance(value, list | tuple | dict | set | frozenset) or dataclasses.is_dataclass(value):
         return _json(value, "what is shown")
     if type(value).__module__.partition(".")[0] == "numpy" and bool(getattr(value, "ndim", False)):
         # On a terminal NumPy's own way, which leaves out the middle; elsewhere everything.
         return str(value) if sys.stdout.isatty() else _json(value, "what is shown")
     return str(value)
+
+
+def _is_too_long(value: int) -> bool:
+    """Whether Python refuses to write an integer in decimals, which takes time that grows with its length squared."""
+    if value.bit_length() < _SHORT_BITS:
+        return False
+    try:
+        str(value)
+    except ValueError:
+        return True
+    return False
 
 
 def _json(value: Any, what: str) -> str:
@@ -147,7 +163,12 @@ class Jsonable:
         """
         if isinstance(value, enum.Enum):
             return value.name
-        if value is None or isinstance(value, bool | int):
+        if value is None or isinstance(value, bool):
+            return value
+        if isinstance(value, int):
+            if _is_too_long(value):
+                self.notes[_BECAME_HEX] = None
+                return hex(value)
             return value
         if isinstance(value, str):
             return str(value)
@@ -253,7 +274,10 @@ def _write_csv(value: Any, file: Path) -> None:
 
 
 def _csv_rows(value: Any) -> Iterable[list[Any]]:
-    plain = Jsonable().of(value)
+    converted = Jsonable()
+    plain = converted.of(value)
+    if _BECAME_HEX in converted.notes:
+        say(f"Note: {_BECAME_HEX} in the file.")
     if isinstance(plain, dict):
         columns = list(plain.values())
         if not columns or not all(isinstance(column, list) for column in columns):

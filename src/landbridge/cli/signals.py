@@ -38,10 +38,13 @@ def stop_on_signals() -> asyncio.Event:
 
 
 class _SafeFormatter(logging.Formatter):
-    """Tracebacks and names from elsewhere stand in the log, which somebody reads in a terminal."""
+    """Tracebacks and names from elsewhere stand in the log, which somebody reads in a terminal.
+
+    Only the first line of a record begins with a time: a text of several lines cannot pass for several records.
+    """
 
     def format(self, record: logging.LogRecord) -> str:
-        return safe(super().format(record))
+        return safe(super().format(record)).replace("\n", "\n  | ")
 
 
 def log_to_stderr(level: int) -> None:

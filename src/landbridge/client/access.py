@@ -24,6 +24,8 @@ class Access:
         Signs the broker's challenge with the credential's key.
     profile : str, optional
         What was asked for, so that another process can ask for the same.
+    urls_now : callable, optional
+        Tells before each reconnect where the broker is now, if that may change.
     """
 
     urls: tuple[str, ...]
@@ -32,3 +34,4 @@ class Access:
     user_jwt: Callable[[], str] = field(repr=False)
     sign: Callable[[bytes], bytes] = field(repr=False)
     profile: str | None = None
+    urls_now: Callable[[], tuple[str, ...]] | None = field(default=None, repr=False)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import logging
 import secrets
 from collections.abc import Callable, Sequence
@@ -25,6 +26,7 @@ from ..errors import (
     ModuleOffline,
     PermissionDenied,
     ProtocolMismatch,
+    TooLarge,
     UnknownModule,
 )
 from ..names import Address, nearest
@@ -55,13 +57,15 @@ __all__ = ["CATALOGUE", "Link", "Observer"]
 _log = logging.getLogger(__name__)
 _TICK_S = 0.1
 _INSTANCES_KEPT = 1000
+_ITEMS_KEPT = 100_000
+_ITEMS_KEPT_BYTES = 64 * 1024 * 1024
 _DESCRIBE_TIMEOUT_S = 4.5
 _CLOSE_TICKS = 100
 _CREDIT_BYTES = 32 * 1024 * 1024
 """What all calls of one connection may have under way together: half of what the broker holds before it cuts us."""
 
 CATALOGUE = Address("lb", "catalogue", "modules")
-"""The method of the broker's own module that lists all modules, those offline too."""
+"""The method of the broker's own module that lists all modules, those offline too: a stream of pages."""
 
 
 class Observer(Protocol):
@@ -125,14 +129,14 @@ class Link:
             sign=access.sign,
             name=f"landbridge {access.institute}/{access.person}",
             on_event=self._connection_event,
+            urls_now=access.urls_now,
         )
         await self._connection.subscribe(self._inbox, self._answer_arrived)
         await self._connection.subscribe(CATALOGUE_SUBSCRIPTION, self._presence_arrived)
         self._ticking = asyncio.create_task(self._tick())
         # Where nobody keeps a catalogue, or not well, the modules' own announcements tell within seconds.
         with contextlib.suppress(LandbridgeError):
-            listed = await self.call(CATALOGUE, {}, timeout_s=5.0)
-            self._take_catalogue(listed)
+            self._take_catalogue(await self.items(CATALOGUE, {}, timeout_s=5.0))
 
     @property
     def dead(self) -> bool:
@@ -205,6 +209,32 @@ class Link:
         self.start(target, parts, wire.size_bytes(parts), waiting, timeout_s)
         return wire.decode(await waiting.future)
 
+    async def items(self, target: Address, arguments: dict[str, object], *, timeout_s: float | None) -> list[object]:
+        """Call a stream and return its items as they travelled, all at once.
+
+        Raises
+        ------
+        Malformed, TooLarge
+            When there are more of them than is sensibly kept at once; the method is told to stop.
+        """
+        parts = wire.encode(arguments)
+        collecting = _Collecting()
+        call_id = self.start(target, parts, wire.size_bytes(parts), collecting, timeout_s)
+        items: list[object] = []
+        size = 0
+        try:
+            while (item := await collecting.next()) is not None:
+                size += len(item.frame)
+                if len(items) >= _ITEMS_KEPT:
+                    raise Malformed(f"{target} gives more than {_ITEMS_KEPT:,} items")
+                if size > _ITEMS_KEPT_BYTES:
+                    raise TooLarge(f"The items of {target}", size, _ITEMS_KEPT_BYTES, "Ask for fewer")
+                items.append(wire.decode(item.frame))
+                self.took(call_id, item.cost)
+        finally:
+            self.cancel(call_id)  # does nothing once it has ended
+        return items
+
     async def describe(self, where: Address) -> ModuleSpec:
         """Ask a module what this caller may see of it.
 
@@ -240,10 +270,9 @@ class Link:
             return ModuleOffline(name)
         return UnknownModule(name, nearest(name, self.modules), sorted(self.modules))
 
-    def _take_catalogue(self, listed: object) -> None:
-        if not isinstance(listed, list):
-            return
-        for entry in listed[:100_000]:
+    def _take_catalogue(self, pages: list[object]) -> None:
+        listed = (entry for page in pages if isinstance(page, list) for entry in page)
+        for entry in itertools.islice(listed, _ITEMS_KEPT):
             if isinstance(entry, dict) and isinstance(entry.get("module"), str):
                 institute, _, module = entry["module"].partition("/")
                 with contextlib.suppress(Malformed):
@@ -415,3 +444,28 @@ class _Waiting:
             self.future.set_result(frame)
         else:
             self.future.set_exception(Malformed("a stream ended where one value was expected"))
+
+
+class _Collecting:
+    """Observes a stream whose items are wanted one after the other, and nothing else."""
+
+    def __init__(self) -> None:
+        self._arrived: asyncio.Queue[Item | LandbridgeError | None] = asyncio.Queue()
+
+    async def next(self) -> Item | None:
+        """Return the next item, None at the end; raises what the call ended with."""
+        event = await self._arrived.get()
+        if isinstance(event, LandbridgeError):
+            raise event
+        return event
+
+    def progressed(self, progress: Progress) -> None:
+        pass
+
+    def item_arrived(self, item: Item) -> None:
+        self._arrived.put_nowait(item)
+
+    def ended(self, frame: memoryview | bytearray | None, error: LandbridgeError | None) -> None:
+        if frame is not None:
+            error = Malformed("one value came where a stream was expected")
+        self._arrived.put_nowait(error)

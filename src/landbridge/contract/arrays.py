@@ -19,7 +19,6 @@ __all__ = [
     "plain_scalars",
     "read_class",
     "read_generic",
-    "to_list",
     "with_array_like_whole",
 ]
 
@@ -40,7 +39,6 @@ _ABSTRACT = frozenset({
     np.complexfloating, np.flexible, np.character,
 })  # fmt: skip
 _MAX_NESTING = 64
-_MAX_RANGE = 1_000_000
 
 
 def is_array_like(hint: Any) -> bool:
@@ -161,19 +159,6 @@ def _scalar(cls: type[np.generic]) -> ArrayHint:
             raise refuse(f"must be a {what} (np.{cls.__name__})") from None
 
     return ArrayHint(core_schema.no_info_after_validator_function(convert, inner), json)
-
-
-def to_list(value: Any) -> Any:
-    """Return an array or tuple as the list that a hint declares; anything else as it is."""
-    if type(value) is list:
-        return value
-    if isinstance(value, np.ndarray):
-        if value.dtype.kind in "mM":  # .tolist() would give bare integers for nanoseconds
-            value = value.astype(f"{value.dtype.kind}8[us]")
-        return value.tolist()
-    if type(value) is tuple or (type(value) is range and value[_MAX_RANGE:] == range(0)):
-        return list(value)
-    return value
 
 
 def plain_scalars(value: Any, budget: list[int], depth: int = 0) -> Any:

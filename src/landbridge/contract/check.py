@@ -10,6 +10,7 @@ from pydantic_core import CoreSchema, SchemaValidator, ValidationError, core_sch
 
 from ..errors import InvalidArguments, Problem
 from .arrays import plain_scalars
+from .growth import MAX_ENTRIES, grown, to_list
 from .lowering import lower_arguments
 from .schema import JsonSchema
 from .spec import MethodSpec
@@ -95,12 +96,18 @@ class Method:
         """
         if type(arguments) is not dict:
             arguments = self._as_dict(arguments)
+        grown.left = MAX_ENTRIES
         try:
             values = self._validate(arguments)
         except ValidationError as error:
             values = self._check_again(arguments, error)
         except RecursionError:
             raise InvalidArguments(self._target, [Problem("arguments", "nest too deep")]) from None
+        except BaseException as error:
+            if type(error).__module__ != "pyo3_runtime":
+                raise
+            # A panic of the validator is no Exception, and would end the backend.
+            raise InvalidArguments(self._target, [Problem("arguments", "can not be checked")]) from None
         if self._by_place is None:
             return (), values
         return self._placed(values)
@@ -120,11 +127,13 @@ class Method:
             raise InvalidArguments(self._target, [problem])
         try:
             plain, items = _with_plain_scalars(arguments, error)
+            grown.left = MAX_ENTRIES
             try:
                 return self._validate(plain)
             except ValidationError as still:
                 error = still
             if items <= _MAX_ITEMS_FOR_ALL_PROBLEMS:
+                grown.left = MAX_ENTRIES
                 return SchemaValidator(self._explain()).validate_python(plain)  # type: ignore[no-any-return]
         except ValidationError as every:
             error = every
@@ -221,6 +230,7 @@ def arguments_core(parameters: list[tuple[inspect.Parameter, CoreSchema]], *, fa
         required = parameter.default is parameter.empty and parameter.kind is not parameter.VAR_POSITIONAL
         if parameter.kind is parameter.VAR_POSITIONAL:
             core = core_schema.tuple_schema([core], variadic_item_index=0, strict=False, fail_fast=fail_fast)
+            core = core_schema.no_info_before_validator_function(to_list, core)
         fields[parameter.name] = core_schema.typed_dict_field(core, required=required)
     if extras is None:
         return core_schema.typed_dict_schema(fields, extra_behavior="forbid")

@@ -22,6 +22,7 @@ from ..errors import NothingToServe, printable
 from . import arrays
 from .bounds import apply_bounds, apply_predicate, apply_validator, read_notes
 from .conversions import read_converted
+from .growth import guard_foreign, guard_keys, guard_set, to_list
 from .records import read_enum, read_record
 from .schema import JsonSchema, describe
 from .verdict import refuse
@@ -188,7 +189,7 @@ class HintReader:
         items = self.read(hint)
         core = core_schema.list_schema(items.core, strict=True, fail_fast=self._fail_fast)
         json: JsonSchema = {"type": "array"} | ({"items": items.json} if items.json else {})
-        return Compiled(core_schema.no_info_before_validator_function(arrays.to_list, core), json, _CONTAINER)
+        return Compiled(core_schema.no_info_before_validator_function(to_list, core), json, _CONTAINER)
 
     def _set(self, origin: Any, hint: Any) -> Compiled:
         items = self.read(hint)
@@ -196,7 +197,9 @@ class HintReader:
         # Lax in the container, strict in its items: callers in other languages have lists only.
         make = core_schema.frozenset_schema if frozen else core_schema.set_schema
         core = make(items.core, strict=False, fail_fast=self._fail_fast)
+        guard = guard_set(items.core, fail_fast=self._fail_fast)
         json: JsonSchema = {"type": "array", "uniqueItems": True, "x-landbridge": "frozenset" if frozen else "set"}
+        core = core_schema.no_info_before_validator_function(guard, core)
         return Compiled(core, json | ({"items": items.json} if items.json else {}), _CONTAINER)
 
     def _tuple(self, arguments: tuple[Any, ...]) -> Compiled:
@@ -210,11 +213,14 @@ class HintReader:
             places = [self.read(argument) for argument in arguments if argument != ()]
             core = core_schema.tuple_schema([place.core for place in places], fail_fast=self._fail_fast)
             json |= {"prefixItems": [p.json for p in places], "minItems": len(places), "maxItems": len(places)}
-        return Compiled(core_schema.no_info_before_validator_function(arrays.to_list, core), json, _CONTAINER)
+        return Compiled(core_schema.no_info_before_validator_function(to_list, core), json, _CONTAINER)
 
     def _dict(self, key_hint: Any, value_hint: Any) -> Compiled:
         keys, values = self.read(key_hint), self.read(value_hint)
         core = core_schema.dict_schema(keys.core, values.core, strict=True, fail_fast=self._fail_fast)
+        guard = guard_keys(keys.core, fail_fast=self._fail_fast)
+        if guard is not None:
+            core = core_schema.no_info_before_validator_function(guard, core)
         json: JsonSchema = {"type": "object"} | ({"additionalProperties": values.json} if values.json else {})
         if keys.json and keys.json != {"type": "string"}:
             json |= {"x-landbridge": "dict", "x-keys": keys.json}
@@ -302,7 +308,8 @@ class HintReader:
         for name, schema in json.pop("$defs", {}).items():
             if self.types.setdefault(name, schema) != schema:
                 raise NothingToServe(f"Two classes of the signatures have the same name {name!r}. Rename one of them.")
-        return Compiled(_CALLED(adapter.validate_python), json, _CONVERTED)
+        core = core_schema.no_info_before_validator_function(guard_foreign, _CALLED(adapter.validate_python))
+        return Compiled(core, json, _CONVERTED)
 
 
 def _anything() -> Compiled:

@@ -18,6 +18,7 @@ from ..errors import printable
 __all__ = ["OWNERS_DEFAULT", "OwnersDefault", "lower_arguments", "travels_by_name"]
 
 _PLAIN = frozenset({type(None), bool, int, float, complex, str, bytes, bytearray, range, slice})
+_MAX_INT_BITS = 1000  # as in a description
 _CONTAINERS = frozenset({list, tuple, dict, set, frozenset})
 
 
@@ -156,4 +157,6 @@ def _is_json_scalar(value: object) -> bool:
     kind = type(value)
     if kind is str:
         return printable(value, 10_000) == value
-    return value is None or kind in (bool, int) or (kind is float and math.isfinite(value))  # type: ignore[arg-type]
+    if kind is int:
+        return value.bit_length() <= _MAX_INT_BITS  # type: ignore[attr-defined, no-any-return]
+    return value is None or kind is bool or (kind is float and math.isfinite(value))  # type: ignore[arg-type]

@@ -10,13 +10,15 @@ import collections
 import copy
 import dataclasses
 import enum
+import threading
 import typing
 from collections.abc import Mapping
 from types import GenericAlias
 from typing import Any, cast
 
+from ..errors import LandbridgeError
 from .lowering import OWNERS_DEFAULT
-from .schema import JsonSchema, describe, mentions_types, named_type
+from .schema import HOSTILE, JsonSchema, contradiction, describe, hostile, mentions_types, named_type
 from .spec import ModuleSpec, is_parameter_name
 
 __all__ = ["hint_of", "rebuild_types", "revive"]
@@ -24,6 +26,8 @@ __all__ = ["hint_of", "rebuild_types", "revive"]
 _SCHEMA = "__landbridge_schema__"
 _MAX_FIELDS = 500
 _MAX_MEMBERS = 10_000
+_MAX_DEPTH = 32
+_MAX_DEFAULTS = 100_000
 _BUILTINS: dict[str, Any] = {"integer": int, "number": float, "string": str, "boolean": bool, "null": None}
 _MIXINS: dict[str, type] = {"str": str, "int": int, "float": float}
 
@@ -42,6 +46,11 @@ def rebuild_types(spec: ModuleSpec) -> dict[str, type]:
     >>> types["Basin"].NORTH.value
     'n'
     """
+    with hostile(f"a type of {spec.name}"):
+        return _rebuild_types(spec)
+
+
+def _rebuild_types(spec: ModuleSpec) -> dict[str, type]:
     module = f"landbridge.remote.{spec.name.replace('/', '.')}"
     made: dict[str, type] = {}
     for name, schema in spec.types.items():
@@ -129,8 +138,21 @@ def _default_of(schema: JsonSchema, made: Mapping[str, type]) -> dict[str, Any]:
     value = schema["default"]
     if value is None or (type(value) in (str, int, float, bool) and not mentions_types(schema)):
         return {"default": value}
+    size = _size(value)
+
+    def make() -> Any:
+        # A class may have itself as default, directly or by others, and defaults may be of many fields each.
+        if _making.depth > _MAX_DEPTH or (_making.depth and _making.left < size):
+            return OWNERS_DEFAULT
+        return _revive_bounded(value, schema, made, cost=size)
+
     # Made when an object is: `made` then holds every class, also those that come later in the description.
-    return {"default_factory": lambda: revive(copy.deepcopy(value), schema, made)}
+    return {"default_factory": make}
+
+
+def _size(value: Any) -> int:
+    parts = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return 1 + sum(map(_size, parts))
 
 
 def _named_tuple(name: str, schema: JsonSchema, made: Mapping[str, type]) -> type | None:
@@ -217,9 +239,35 @@ def revive(value: Any, schema: JsonSchema | None, types: Mapping[str, type]) -> 
     types : mapping of str to type
         As `rebuild_types` made them.
     """
-    if not schema or not types or not mentions_types(schema):
-        return value
-    return _revive(value, schema, types)
+    try:
+        if not schema or not types or not mentions_types(schema):
+            return value
+        return _revive_bounded(value, schema, types)
+    except LandbridgeError:
+        raise
+    except HOSTILE as error:
+        raise contradiction("the objects of a result or default", error) from error
+
+
+class _Making(threading.local):
+    """How deep objects are being made in this thread, and how much of defaults they may still get."""
+
+    depth = 0
+    left = 0
+
+
+_making = _Making()
+
+
+def _revive_bounded(value: Any, schema: JsonSchema, types: Mapping[str, type], cost: int = 0) -> Any:
+    if not _making.depth:
+        _making.left = _MAX_DEFAULTS
+    _making.left -= cost
+    _making.depth += 1
+    try:
+        return _revive(copy.deepcopy(value) if cost else value, schema, types)
+    finally:
+        _making.depth -= 1
 
 
 def _revive(value: Any, schema: JsonSchema, types: Mapping[str, type]) -> Any:
@@ -272,7 +320,7 @@ def _object(value: Any, cls: type, types: Mapping[str, type]) -> Any:
         return member if type(member.value) is type(value) else value
     kind = schema.get("x-landbridge")
     if kind == "namedtuple":
-        places = schema["prefixItems"]
+        places = schema.get("prefixItems", [])
         if type(value) not in (list, tuple) or len(value) != len(places):
             return value
         return cls(*(_revive(item, place, types) for item, place in zip(value, places, strict=True)))

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from ..errors import InvalidName, Malformed, printable
+from ..errors import InvalidName, LandbridgeError, Malformed, printable
 from ..names import check_member
 
 __all__ = [
+    "HOSTILE",
     "JsonSchema",
     "clean_schema",
     "clean_types",
+    "contradiction",
     "describe",
+    "hostile",
     "measure",
     "mentions_types",
     "named_type",
@@ -23,6 +27,7 @@ __all__ = [
 JsonSchema = dict[str, Any]
 
 MAX_SPEC_BYTES = 1024 * 1024
+MAX_INT_BITS = 1000  # Python refuses to write one of some 14,000 bits
 _MAX_DEPTH = 64
 _MAX_SCHEMA_DEPTH = 32
 _MAX_TYPES = 1000
@@ -41,6 +46,33 @@ _SCHEMA_LISTS = ("anyOf", "oneOf", "allOf", "prefixItems")
 _JSON_TYPES = frozenset({"null", "boolean", "integer", "number", "string", "array", "object"})
 
 
+@contextlib.contextmanager
+def hostile(what: str) -> Iterator[None]:
+    """Turn whatever Python makes of a description that contradicts itself into `Malformed`.
+
+    Examples
+    --------
+    >>> with hostile("the types of a module"):
+    ...     {}["items"]
+    Traceback (most recent call last):
+    landbridge.errors.Malformed: Received bytes that are not a valid Landbridge message: the types of a module ...
+    """
+    try:
+        yield
+    except LandbridgeError:
+        raise
+    except HOSTILE as error:
+        raise contradiction(what, error) from error
+
+
+HOSTILE = (RecursionError, ValueError, KeyError, TypeError, AttributeError)
+
+
+def contradiction(what: str, error: Exception) -> Malformed:
+    """Return the error for a description that Python stumbled over."""
+    return Malformed(f"{what} can not be made ({type(error).__name__}: {printable(error, 200)})")
+
+
 def measure(obj: object, limit_bytes: int = MAX_SPEC_BYTES) -> None:
     """Refuse what is not plain JSON, too deep or larger than `limit_bytes`, without recursion.
 
@@ -57,6 +89,8 @@ def measure(obj: object, limit_bytes: int = MAX_SPEC_BYTES) -> None:
         if kind is str:
             left -= len(value) + 2  # type: ignore[arg-type]
         elif kind is int:
+            if value.bit_length() > MAX_INT_BITS:  # type: ignore[attr-defined]
+                raise Malformed(f"a description holds an integer of more than {MAX_INT_BITS:,} bits")
             left -= 2 + value.bit_length() // 3  # type: ignore[attr-defined]
         elif kind is dict or kind is list or kind is tuple:
             if depth >= _MAX_DEPTH:

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from .rebuild import hint_of, revive
-from .schema import JsonSchema, describe
+from .schema import JsonSchema, describe, hostile
 from .spec import KINDS, MethodSpec, ParameterSpec
 
 __all__ = ["docstring", "signature"]
@@ -54,6 +54,11 @@ def signature(method: MethodSpec, types: Mapping[str, type]) -> inspect.Signatur
     >>> signature(MethodSpec("mean", parameters=(first,), returns={"x-landbridge": "xarray.DataArray"}), {})
     <Signature (first: int) -> 'xr.DataArray'>
     """
+    with hostile(f"the signature of {method.name}"):
+        return _signature(method, types)
+
+
+def _signature(method: MethodSpec, types: Mapping[str, type]) -> inspect.Signature:
     parameters = [_parameter(parameter, types) for parameter in method.parameters]
     returns: Any = inspect.Signature.empty
     if method.streams:
@@ -86,6 +91,11 @@ def docstring(method: MethodSpec) -> str:
     >>> text.splitlines()[4:]
     ['depth : float, at least 0, in m', '    Below the surface.']
     """
+    with hostile(f"the docstring of {method.name}"):
+        return _docstring(method)
+
+
+def _docstring(method: MethodSpec) -> str:
     body, sections = _split(method.doc or method.summary)
     parts = [body]
     if method.parameters:

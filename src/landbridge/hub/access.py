@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import getpass
+import os
 import re
 import secrets
 import time
@@ -19,7 +20,7 @@ from ..settings import local_dir, private_read, read_profile, running_broker, se
 from .issue import mint, sign
 from .keys import KEYS_FILE, NetworkKeys
 
-__all__ = ["local_access", "owner_person", "resolve"]
+__all__ = ["local_access", "local_urls", "owner_person", "resolve"]
 
 _RENEW_BEFORE_S = 24 * 3600
 
@@ -69,7 +70,7 @@ def local_access(institute: str, person: str, modules: Sequence[str] = (), *, ur
             "No network is configured, and none runs on this computer. Start one in another terminal: landbridge up; "
             "or name the one you were invited to: LANDBRIDGE_PROFILE=NAME"
         )
-    urls = (url,) if url is not None or broker is None else (broker.url,)
+    urls = tuple(each for each in (url or (broker and broker.url),) if each)
     if not (local_dir() / KEYS_FILE).exists():
         raise NotConfigured(
             f"LANDBRIDGE_URL says where the network is ({url}), but nothing says who you are there, and it is none "
@@ -79,7 +80,33 @@ def local_access(institute: str, person: str, modules: Sequence[str] = (), *, ur
         mint(local_dir(), institute, person, modules, now=int(time.time()), random=secrets.token_bytes), 30.0
     )
     held = _Issued(credentials, institute, person, modules)
-    return Access(tuple(str(each) for each in urls), institute, person, held.user_jwt, held.sign)
+    where = local_urls if url is None else None
+    return Access(urls, institute, person, held.user_jwt, held.sign, urls_now=where)
+
+
+def local_urls() -> tuple[str, ...]:
+    """Return where this computer's own broker listens now.
+
+    Its port is free while it does not run, and any other user of the computer may take it. What listens there must
+    then not be taken for our broker: it would tell us who calls.
+    """
+    try:
+        broker = running_broker()
+    except NotConfigured:
+        return ()
+    return (broker.url,) if broker is not None and _is_alive(broker.pid) else ()
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+        # One that has ended but has not been waited for counts as alive for `kill`.
+        with open(f"/proc/{pid}/stat", "rb") as stat:
+            return stat.read().rpartition(b")")[2].split()[0] != b"Z"
+    except FileNotFoundError:  # no such file system: then what `kill` says has to do
+        return True
+    except OSError:
+        return False
 
 
 def owner_person() -> str:

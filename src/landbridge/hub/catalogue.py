@@ -20,7 +20,7 @@ from typing import Any
 
 from ..broker import Connection
 from ..broker import Message as Delivered
-from ..errors import LandbridgeError, Malformed, NotConfigured
+from ..errors import LandbridgeError, Malformed, NotConfigured, printable
 from ..protocol import CATALOGUE_SUBSCRIPTION, PRESENCE_SILENCE_S, Presence, parse_catalogue, unpack_presence
 from ..settings import private_read, private_write
 
@@ -31,6 +31,8 @@ _MODULES_LIMIT = 10_000
 _MODULES_OF_INSTITUTE_LIMIT = 500  # no institute can fill the catalogue for the others
 _INSTANCES_LIMIT = 1_000
 _FILE_LIMIT = 4096 * _MODULES_LIMIT  # the texts of an entry are bounded: escaped in JSON, it has some 3 kB at most
+_SUMMARY_LIMIT, _VERSION_LIMIT = 200, 40  # as `unpack_presence` bounds them
+_LATEST_SEEN = 2**33  # year 2242: later is no time, and `gmtime` may not know it
 _KEEP_S = 5.0
 
 
@@ -123,16 +125,39 @@ class Catalogue:
     def from_json(cls, text: str) -> Catalogue:
         """Return the catalogue that `to_json` wrote; what cannot be understood is left out."""
         catalogue = cls()
+        skipped = 0
         try:
-            kept = json.loads(text)
-            for name, fields in kept.items():
-                parse_catalogue(f"lb.cat.{name.replace('/', '.')}")
-                entry = _Entry(str(fields["summary"]), str(fields["version"]), float(fields["seen"]))
-                with suppress(Malformed):  # no place, but perhaps for those of another institute
-                    catalogue._add(name, entry)
-        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-            _log.warning("the catalogue that was kept could not be read whole: %s", type(error).__name__)
+            kept = json.loads(text).items()
+        except (ValueError, AttributeError, RecursionError) as error:
+            _log.warning("the catalogue that was kept could not be read: %s", type(error).__name__)
+            return catalogue
+        for name, fields in kept:
+            try:
+                catalogue._add(_checked_name(name), _entry(fields))
+            except Malformed:  # or no place, but perhaps for those of another institute
+                skipped += 1
+        if skipped:
+            _log.warning("%d entries of the catalogue that was kept were left out", skipped)
         return catalogue
+
+
+def _checked_name(name: str) -> str:
+    institute, _, module = name.partition("/")
+    parse_catalogue(f"lb.cat.{institute}.{module}")
+    return name
+
+
+def _entry(fields: object) -> _Entry:
+    """Return what a kept entry says, as bounded as if its module had said it; raises `Malformed`."""
+    if not isinstance(fields, dict):
+        raise Malformed("a kept entry is not a JSON object")
+    summary, version, seen = fields.get("summary"), fields.get("version"), fields.get("seen")
+    if not isinstance(summary, str) or not isinstance(version, str):
+        raise Malformed("a kept entry has no texts")
+    # One comparison that neither NaN, infinity nor an integer too long for a float passes.
+    if not isinstance(seen, int | float) or not 0 <= seen < _LATEST_SEEN:
+        raise Malformed("a kept entry has no time")
+    return _Entry(printable(summary, _SUMMARY_LIMIT), printable(version, _VERSION_LIMIT), float(seen))
 
 
 def _is_fresh(heard: float, now: float) -> bool:

@@ -7,16 +7,17 @@ import contextlib
 import logging
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from typing import Any
 
 from ..backend.expose import Exposed, Exposure
 from ..backend.service import Backend
 from ..broker import Closed, Connection, Event, Reconnected, Server, ServerConfig, start_server
+from ..errors import BrokerFailed
 from ..names import Address
-from ..settings import RunningBroker, hold_up_lock, local_dir, record_broker
-from .access import owner_person
+from ..settings import RunningBroker, forget_broker, hold_up_lock, local_dir, record_broker
+from .access import local_urls, owner_person
 from .catalogue import Catalogue, follow, load
 from .issue import keys_lock, mint
 from .keys import KEYS_FILE, NetworkKeys
@@ -27,6 +28,7 @@ _log = logging.getLogger(__name__)
 _WATCH_S = 0.2
 _RESTART_WAIT_S = 0.2
 _CATALOGUE = Address("lb", "catalogue")
+_PAGE = 200
 
 
 async def run(
@@ -72,9 +74,7 @@ async def run(
                     keeper.result()
                 if server.poll() is not None and not stop.is_set():
                     _log.error("the broker ended with exit code %s; starting it again", server.poll())
-                    await asyncio.sleep(_RESTART_WAIT_S)
-                    # On the same ports, so that everybody finds it again by themselves.
-                    server, broker = await _start(_port(broker.url), _port(broker.websocket_url))
+                    server, broker = await _start_again(broker)
                     restarted()
         finally:
             stop.set()
@@ -117,6 +117,17 @@ async def _start(port: int, websocket_port: int) -> tuple[Server, RunningBroker]
     return server, broker
 
 
+async def _start_again(broker: RunningBroker) -> tuple[Server, RunningBroker]:
+    """Start the broker where it was, so that everybody finds it; elsewhere if somebody has taken the place."""
+    forget_broker()
+    await asyncio.sleep(_RESTART_WAIT_S)
+    try:
+        return await _start(_port(broker.url), _port(broker.websocket_url))
+    except BrokerFailed as error:
+        _log.warning("it could not be started where it was: %s", error)
+        return await _start(-1, -1)
+
+
 def _port(url: str) -> int:
     return int(url.rpartition(":")[2].strip("/"))
 
@@ -149,7 +160,12 @@ async def _keep_catalogue(url: str, serving: asyncio.Event, stop: asyncio.Event)
             stop.set()
 
     connection = await Connection.open(
-        [url], user_jwt=lambda: credentials.jwt, sign=credentials.sign, name="landbridge catalogue", on_event=on_event
+        [url],
+        user_jwt=lambda: credentials.jwt,
+        sign=credentials.sign,
+        name="landbridge catalogue",
+        on_event=on_event,
+        urls_now=local_urls,
     )
     try:
         async with follow(catalogue, connection, directory / "catalogue.json"):
@@ -158,9 +174,12 @@ async def _keep_catalogue(url: str, serving: asyncio.Event, stop: asyncio.Event)
         await connection.close()
 
 
-def _listing(catalogue: Catalogue) -> Callable[[], list[dict[str, Any]]]:
-    def modules() -> list[dict[str, Any]]:
-        """List all modules of the network, those that are offline too."""
-        return catalogue.modules(time.time())
+def _listing(catalogue: Catalogue) -> Callable[[], Iterator[list[dict[str, Any]]]]:
+    def modules() -> Iterator[list[dict[str, Any]]]:
+        """List all modules of the network, those that are offline too, in pages of 200 at most."""
+        # In pages, because the texts of some thousand modules are more than one value may hold.
+        listed = catalogue.modules(time.time())
+        for first in range(0, len(listed), _PAGE):
+            yield listed[first : first + _PAGE]
 
     return modules

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from ..errors import (
+    Busy,
     CallCancelled,
     CallLost,
     CallTimeout,
@@ -37,13 +38,14 @@ _FIELD_LIMIT = 200
 _BY_CODE: dict[str, type[LandbridgeError]] = {
     cls.code: cls
     for cls in (
-        CallCancelled, CallLost, CallTimeout, CannotTravel, InternalError, InvalidArguments, Malformed, ModuleOffline,
-        PermissionDenied, ProtocolMismatch, RemoteError, TooLarge, UnknownMember,
+        Busy, CallCancelled, CallLost, CallTimeout, CannotTravel, InternalError, InvalidArguments, Malformed,
+        ModuleOffline, PermissionDenied, ProtocolMismatch, RemoteError, TooLarge, UnknownMember,
     )
 }  # fmt: skip
 
 # What programs read of these errors, beyond the text. The caller knows its target itself.
 _FIELDS: dict[type[LandbridgeError], tuple[str, ...]] = {
+    Busy: ("reason",),
     CallCancelled: ("state",),
     CallTimeout: ("timeout_s", "by_owner"),
     CannotTravel: ("where", "reason"),
@@ -112,6 +114,8 @@ def meta_to_error(meta: dict[str, Any], target: str) -> LandbridgeError:
         setattr(error, name, printable(value, _FIELD_LIMIT) if isinstance(value, str) else _number(value))
     if isinstance(error, CallTimeout):
         error.by_owner = meta.get("by_owner") is True
+    if isinstance(error, CallCancelled) and error.state not in ("stopped", "stopping", "running"):
+        error.state = "stopping"
     if isinstance(error, CallTimeout | CallCancelled):
         error.target = target
     return error

@@ -86,6 +86,7 @@ class Responder:
         "_instance",
         "_interruptible",
         "_limit_s",
+        "_moved",
         "_out",
         "_spoke",
         "_started",
@@ -110,7 +111,7 @@ class Responder:
         self._limit_s = limit_s
         self._in = Incoming(WINDOW, arguments_limit, "arguments")
         self._out = Outgoing(0, PART_BYTES)
-        self._started = self._heard = self._spoke = 0.0
+        self._started = self._heard = self._spoke = self._moved = 0.0
         self._deadline: float | None = None
         self._by_owner = False  # whose limit it is
         self._stop_since = 0.0
@@ -120,6 +121,11 @@ class Responder:
     def deadline(self) -> float | None:
         """When the call must have ended, on the driver's clock; None without a limit."""
         return self._deadline
+
+    @property
+    def held_bytes(self) -> int:
+        """What is kept for this caller: arguments that are not complete, a value that waits for credit."""
+        return self._in.held_bytes + self._out.held_bytes
 
     @property
     def may_produce(self) -> bool:
@@ -138,7 +144,7 @@ class Responder:
         if message.kind is not Kind.CALL or message.sequence != 0 or granted < SMALLEST_WINDOW:
             raise Malformed("a call does not begin with a CALL that grants a window")
         self._out = Outgoing(granted, min(PART_BYTES, granted // 2 - OVERHEAD))
-        self._started = self._heard = self._spoke = now
+        self._started = self._heard = self._spoke = self._moved = now
         limit = message.meta.get("timeout_s")
         if self._limit_s is not None and (limit is None or self._limit_s <= limit):
             limit, self._by_owner = self._limit_s, True
@@ -168,6 +174,7 @@ class Responder:
             return self._flush(now)
         if message.kind not in (Kind.CALL, Kind.PART) or self.phase is not Phase.RECEIVING:
             raise Malformed(f"a {message.kind.name} has no place here")
+        self._moved = now
         value = self._in.receive(message)
         if value is not None:
             self.phase = Phase.RUNNING
@@ -239,7 +246,9 @@ class Responder:
         if self._deadline is not None and now >= self._deadline and self.phase is not Phase.FLUSHING:
             error = CallTimeout(self.target, self._deadline - self._started, self._by_owner)
             return self._answer_and_stop(error_to_meta(error), "its time limit has passed", now)
-        if now - self._heard >= CALLER_SILENCE_S and self._accepted:
+        # Beats alone are not enough where nothing runs, and memory is held for whoever neither sends on nor takes.
+        last = self._heard if self.phase is Phase.RUNNING else self._moved
+        if now - last >= CALLER_SILENCE_S and self._accepted:
             self._answered = True
             return self._cancel("its caller has gone", now)
         # Items that go out do not put off the first BEAT: without it the caller could not cancel.
@@ -275,7 +284,7 @@ class Responder:
         waited = self._out.waiting
         actions: list[Action] = [Send("inbox", parts) for parts in self._out.take()]
         if actions:
-            self._spoke = now
+            self._spoke = self._moved = now
         if self._out.waiting:
             # The caller can grant more only when it knows whom to tell. Behind the parts, as its number says.
             return actions if self._accepted else [*actions, self._beat(now)]
@@ -297,6 +306,7 @@ class Responder:
         if self.phase is not Phase.RUNNING:
             return self.stopped(now)
         self.phase, self._stop_since = Phase.STOPPING, now
+        self._out.drop()
         return [Interrupt(reason)]
 
     def _cancelled(self, state: str) -> list[Action]:
@@ -309,6 +319,7 @@ class Responder:
         self, meta: dict[str, Any], reason: str, now: float, *, still_runs: bool = True
     ) -> list[Action]:
         actions: list[Action] = []
+        self._out.drop()
         if not self._answered:
             self._answered = True
             actions.append(Send("inbox", [self._out.head(Kind.ERROR, meta)]))

@@ -61,6 +61,11 @@ class Outgoing:
         self._queue: deque[tuple[Kind, dict[str, Any], Sequence[bytes | memoryview], int]] = deque()
 
     @property
+    def held_bytes(self) -> int:
+        """How much waits for credit, in bytes."""
+        return sum(left for _, _, _, left in self._queue)
+
+    @property
     def waiting(self) -> bool:
         """Whether something waits for credit."""
         return bool(self._queue)
@@ -87,6 +92,10 @@ class Outgoing:
             meta = {**meta, "total": size}
             parts = [_as_bytes(view) for view in (memoryview(part) for part in parts) if view.nbytes]
         self._queue.append((kind, meta, parts, size))
+
+    def drop(self) -> None:
+        """Let go of what waits for credit: it will not be sent."""
+        self._queue.clear()
 
     def grant(self, granted: int) -> None:
         """Take note of what the receiver can take in all; a smaller number than before is an old message."""
@@ -150,6 +159,11 @@ class Incoming:
         self._kind: Kind | None = None
         self._buffer = bytearray()
         self._total = 0
+
+    @property
+    def held_bytes(self) -> int:
+        """How much of an unfinished value is here, in bytes."""
+        return len(self._buffer)
 
     def in_order(self, message: Message) -> bool:
         """Whether this message is the next one; False means that one was lost on the way."""

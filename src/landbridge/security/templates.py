@@ -54,7 +54,8 @@ _CONNECTIONS: dict[Role, tuple[str, ...]] = {
     "leaf": ("LEAFNODE", "LEAFNODE_WS"),
 }
 # The wire sends parts of half this size; a single message beyond it closes the connection.
-_PAYLOAD_BYTES = 1 << 20
+# A part of 512 KiB and its head; more would only serve whoever wants to flood.
+_PAYLOAD_BYTES = 640 * 1024
 _SUBSCRIPTIONS = 1000
 
 _NEXT = "$JS.API.CONSUMER.MSG.NEXT.*.*"

@@ -18,6 +18,7 @@ from ..errors import Malformed, MissingExtra, printable
 from .dtypes import describe
 from .frame import Sink, Source
 from .places import brief
+from .plain import refuse_collisions
 from .tags import ENCODERS, LATE, STEPS, Refused, Step, decodes, fields
 
 __all__: list[str] = []
@@ -158,10 +159,10 @@ def _xarray() -> Any:
 
 def _read_variable(xarray: Any, payload: object) -> tuple[Hashable, Any]:
     name, dims, data, attrs, encoding = fields(payload, object, list, np.ndarray, dict, dict)
-    if len(set(dims)) != len(dims):
-        raise Malformed("a dimension occurs twice")
     if len(dims) != data.ndim:
         raise Malformed(f"a variable has {len(dims)} dimensions and its data {data.ndim}")
+    if len(set(dims)) != len(dims):
+        raise Malformed("a dimension occurs twice")
     return name, xarray.Variable(dims, data, attrs=attrs, encoding=encoding, fastpath=True)
 
 
@@ -176,6 +177,9 @@ def _read_coords(xarray: Any, variables: dict[Hashable, Any], indexed: list[Any]
 
 
 def _distinct(pairs: list[tuple[Hashable, Any]]) -> dict[Hashable, Any]:
+    # xarray keeps the dimensions of all variables in one dict, beside that of the variables.
+    refuse_collisions([name for name, _ in pairs])
+    refuse_collisions([dim for _, variable in pairs for dim in variable.dims])
     variables = dict(pairs)
     if len(variables) != len(pairs):
         raise Malformed("two variables have one name")

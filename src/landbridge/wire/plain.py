@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterator
 from decimal import Decimal
 from pathlib import PosixPath, PurePosixPath
@@ -14,12 +15,12 @@ from ..errors import Malformed
 from .frame import Sink, Source
 from .tags import STEPS, Refused, Step, decodes, encodes, fields
 
-__all__ = ["Blob", "mapping", "matching"]
+__all__ = ["Blob", "mapping", "matching", "refuse_collisions"]
 
 _INT_BYTES = 64 * 1024
 _DECIMAL_TEXT = 64 * 1024
 _DECIMAL_EXPONENT = 1_000_000
-_MANY_KEYS = 1000
+_MAX_ALIKE = 64
 
 
 class Blob:
@@ -80,19 +81,32 @@ def _read_complex(payload: object, source: Source) -> complex:
 
 def mapping(pairs: list[tuple[Any, Any]]) -> dict[Any, Any]:
     """Return the dict of a received map, refusing keys that are equal or chosen to collide."""
-    if len(pairs) > _MANY_KEYS:
-        _refuse_collisions([key for key, _ in pairs])
+    if len(pairs) > _MAX_ALIKE:
+        refuse_collisions([key for key, _ in pairs])
     result = dict(pairs)
     if len(result) != len(pairs):
         raise Malformed("two keys of a map are equal")
     return result
 
 
-def _refuse_collisions(keys: list[Any]) -> None:
-    # The hashes of numbers and UUIDs are not salted. Some 40,000 keys of one hash, which fit a header, would keep a
-    # processor busy for minutes; their hashes alone are counted in milliseconds.
-    if 2 * len(set(map(hash, keys))) < len(keys):
-        raise Malformed("most keys of a map or set collide")
+def refuse_collisions(keys: list[Any]) -> None:
+    """Refuse keys of which more than `_MAX_ALIKE` different ones have the same hash.
+
+    The hashes of numbers, tuples and UUIDs are not salted. Some 40,000 keys of one hash, which fit a header, would
+    keep a processor busy for minutes. With this bound, and as smaller maps can not pass it, the keys of a whole frame
+    cost at most as many comparisons each, however they are spread over its maps.
+    """
+    distinct = len(set(map(hash, keys)))
+    if distinct > len(keys) - _MAX_ALIKE:
+        return
+    crowded = {number for number, count in Counter(map(hash, keys)).items() if count > _MAX_ALIKE}
+    different: dict[int, list[Any]] = {number: [] for number in crowded}
+    for key in keys:
+        alike = different.get(hash(key))
+        if alike is not None and key not in alike:
+            alike.append(key)
+            if len(alike) > _MAX_ALIKE:
+                raise Malformed(f"more than {_MAX_ALIKE} keys of a map or set collide")
 
 
 @encodes(tuple)
@@ -118,8 +132,8 @@ def _set(value: set[object] | frozenset[object], sink: Sink) -> tuple[str, objec
 
 def _distinct(payload: object) -> set[Any]:
     elements = _elements(payload)
-    if len(elements) > _MANY_KEYS:
-        _refuse_collisions(elements)
+    if len(elements) > _MAX_ALIKE:
+        refuse_collisions(elements)
     result = set(elements)
     if len(result) != len(elements):
         raise Malformed("two elements of a set are equal")

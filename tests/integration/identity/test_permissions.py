@@ -245,9 +245,9 @@ def test_user_of_the_system_account_can_only_tell_of_accounts(network):
 def test_message_beyond_a_credentials_limit_closes_the_connection(network):
     client = network.client("gfz", "eve")
     with pytest.raises(ConnectionError):
-        client.refuses_publish("lb.call.gfz.eve.awi.stats.mean", bytes((1 << 20) + 1))
+        client.refuses_publish("lb.call.gfz.eve.awi.stats.mean", bytes(640 * 1024 + 1))
 
 
 def test_message_up_to_a_credentials_limit_is_taken(network):
     client = network.client("gfz", "eve")
-    assert not client.refuses_publish("lb.call.gfz.eve.awi.stats.mean", bytes(1 << 20))
+    assert not client.refuses_publish("lb.call.gfz.eve.awi.stats.mean", bytes(640 * 1024))

@@ -12,6 +12,7 @@ import pydantic
 import pytest
 
 from landbridge.contract import (
+    MethodSpec,
     ModuleSpec,
     docstring,
     lower_arguments,
@@ -20,6 +21,7 @@ from landbridge.contract import (
     revive,
     signature,
 )
+from landbridge.errors import Malformed
 
 
 class Basin(enum.Enum):
@@ -295,3 +297,81 @@ def test_docstring_has_units_bounds_and_sections_in_order():
         text.index(part) for part in ("Profile at", "Parameters", "Returns", "    The box.", "Examples", ">>> profile")
     ]
     assert order == sorted(order)
+
+
+def hostile_spec(types, **parameter):
+    method = {"name": "f", "parameters": [{"name": "x", "required": False, "default": {}, **parameter}]}
+    return ModuleSpec.from_json({"name": "gfz/hostile", "methods": [method], "types": types})
+
+
+def by_default(field, other, **more):
+    properties = {field: {"$ref": f"#/$defs/{other}", "default": {}}}
+    return {"x-landbridge": "dataclass", "type": "object", "properties": properties, **more}
+
+
+def test_defaults_that_lead_back_to_themselves_end():
+    spec = hostile_spec({"A": by_default("b", "B"), "B": by_default("a", "A")}, schema={"$ref": "#/$defs/A"})
+    types = rebuild_types(spec)
+    default = signature(spec.methods["f"], types).parameters["x"].default
+    depth = 0
+    while dataclasses.is_dataclass(default):
+        default = default.b if type(default) is types["A"] else default.a
+        depth += 1
+    assert 10 < depth < 40
+    assert repr(default) == "<owner's default>"
+    assert "owner's default" in repr(types["A"]())
+    assert type(revive({}, {"$ref": "#/$defs/A"}, types)) is types["A"]
+
+
+def test_defaults_of_many_fields_each_are_bounded_together():
+    fields = {f"f{number}": {"$ref": "#/$defs/A", "default": {}} for number in range(20)}
+    spec = hostile_spec({"A": {"x-landbridge": "dataclass", "type": "object", "properties": fields}})
+    types = rebuild_types(spec)
+    assert type(revive([{}] * 3, {"items": {"$ref": "#/$defs/A"}}, types)[2]) is types["A"]
+
+
+@pytest.mark.parametrize("where", ["default", "schema", "enum"])
+def test_integer_that_python_will_not_write_is_malformed(where):
+    parameter = {"default": 10**5000} if where == "default" else {"schema": {"default": 10**5000}}
+    types = {"E": {"x-landbridge": "enum", "enum": [10**5000], "x-enum-names": ["A"]}} if where == "enum" else {}
+    with pytest.raises(Malformed, match="bits"):
+        hostile_spec(types, **(parameter if where != "enum" else {}))
+
+
+def test_enum_of_huge_numbers_travels_by_name():
+    class Huge(enum.Enum):
+        BIG = 10**5000
+        SMALL = 1
+
+    def f(x: Huge = Huge.BIG): ...
+
+    spec, methods = read_module("a/b", None, {"f": f})
+    assert spec.types["Huge"]["enum"] == ["BIG", "SMALL"]
+    assert methods["f"].check({"x": lower_arguments(Huge.BIG)}) == ((), {"x": Huge.BIG})
+
+
+def test_named_tuple_without_places_is_empty():
+    spec = hostile_spec({"T": {"x-landbridge": "namedtuple"}}, schema={"$ref": "#/$defs/T"}, default=[])
+    types = rebuild_types(spec)
+    assert revive([], {"$ref": "#/$defs/T"}, types) == ()
+    assert revive([1], {"$ref": "#/$defs/T"}, types) == [1]
+    assert signature(spec.methods["f"], types).parameters["x"].default == ()
+
+
+def test_value_of_a_type_that_contradicts_itself_stays_plain():
+    hostile = {"x-landbridge": "dataclass", "properties": {"a": {}}, "required": ["a", "gone"]}
+    types = rebuild_types(hostile_spec({"A": hostile}))
+    assert revive({"a": 1}, {"$ref": "#/$defs/A"}, types) == {"a": 1}
+
+
+def test_fields_that_no_class_can_have_are_malformed():
+    spec = ModuleSpec("a/b", types={"A": {"x-landbridge": "dataclass", "properties": 5}})
+    with pytest.raises(Malformed, match="a type of a/b"):
+        rebuild_types(spec)
+    broken = ModuleSpec("a/b", methods={"f": MethodSpec("f", returns={"anyOf": 5}, parameters=(), raises=((1, 2),))})
+    with pytest.raises(Malformed, match="signature of f"):
+        signature(broken.methods["f"], {})
+    with pytest.raises(Malformed, match="docstring of f"):
+        docstring(broken.methods["f"])
+    with pytest.raises(Malformed, match="objects of a result"):
+        revive([1], {"anyOf": 5}, {"A": int})

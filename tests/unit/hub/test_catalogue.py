@@ -12,10 +12,12 @@ from pathlib import Path
 
 import pytest
 
+from landbridge import wire
 from landbridge.broker import Message
 from landbridge.errors import Malformed
 from landbridge.hub import catalogue as module
 from landbridge.hub.catalogue import Catalogue, follow, load
+from landbridge.hub.up import _listing
 from landbridge.protocol import PRESENCE_SILENCE_S, Presence, pack_presence
 
 ONE = "0" * 32
@@ -87,6 +89,52 @@ def test_a_full_catalogue_with_the_longest_texts_can_be_read_again(tmp_path):
     file = tmp_path / "catalogue.json"
     module.private_write(file, catalogue.to_json())
     assert len(load(file).modules(1.0)) == 10_000
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        '{"summary": "", "version": "", "seen": NaN}',
+        '{"summary": "", "version": "", "seen": Infinity}',
+        '{"summary": "", "version": "", "seen": -1}',
+        '{"summary": "", "version": "", "seen": 1e300}',
+        '{"summary": "", "version": "", "seen": 1' + "0" * 400 + "}",
+        '{"summary": "", "version": "", "seen": "1"}',
+        '{"summary": ["x"], "version": "", "seen": 1}',
+        '{"seen": 1}',
+        "[]",
+        "null",
+    ],
+)
+def test_a_kept_entry_that_cannot_be_understood_is_left_out_alone(caplog, fields):
+    good = '{"summary": "The sea.", "version": "1", "seen": 1.5}'
+    catalogue = Catalogue.from_json(f'{{"awi/bad": {fields}, "awi/sea": {good}}}')
+    assert [entry["module"] for entry in catalogue.modules(100.0)] == ["awi/sea"]
+    assert "1 entries" in caplog.text
+
+
+@pytest.mark.parametrize("name", ["awi", "awi.sea", "awi/sea/x", "awi/Sea", "", "/", "awi/sea.x"])
+def test_a_kept_entry_under_a_name_that_is_none_is_left_out(name):
+    assert Catalogue.from_json(json.dumps({name: {"summary": "", "version": "", "seen": 1.0}})).modules(1.0) == []
+
+
+def test_texts_of_kept_entries_are_as_bounded_and_printable_as_announced_ones():
+    fields = {"summary": "\x1b[2J" + "x" * 100_000, "version": "\x9b" * 1_000, "seen": 1.0}
+    (entry,) = Catalogue.from_json(json.dumps({"awi/sea": fields})).modules(1.0)
+    assert (len(entry["summary"]), len(entry["version"])) == (200, 40)
+    assert not {"\x1b", "\x9b"} & set(entry["summary"] + entry["version"])
+
+
+def test_a_full_listing_comes_in_pages_each_of_which_can_travel():
+    catalogue = Catalogue()
+    for number in range(10_000):
+        said = presence("🌊" * 200, version="🌊" * 40)
+        catalogue.note(f"{'a' * 59}{number // 500:04}/{'m' * 59}{number % 500:04}", said, 1.0)
+    pages = list(_listing(catalogue)())
+    assert [entry["module"] for page in pages for entry in wire.decode(b"".join(wire.encode(page)))] == [
+        entry["module"] for entry in catalogue.modules(1.0)
+    ]
+    assert max(map(len, pages)) <= 200
 
 
 def test_a_kept_file_that_cannot_be_read_is_told_but_a_missing_one_is_not(tmp_path, caplog):

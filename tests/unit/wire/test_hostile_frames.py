@@ -278,3 +278,34 @@ def test_keys_that_collide_are_refused(kind):
 def test_many_honest_keys_are_read():
     keys = {UUID(int=number) for number in range(5000)}
     assert decode(b"".join(encode(keys))) == keys
+
+
+def tuples_of_one_hash(count: int) -> list[tuple[int, ...]]:
+    return [tuple(-1 - (number >> bit & 1) for bit in range(count.bit_length())) for number in range(count)]
+
+
+@pytest.mark.parametrize("kind", ["map", "set"])
+@pytest.mark.parametrize("keys", [tuples_of_one_hash(100), [number * (2**61 - 1) for number in range(100)]])
+def test_few_colliding_keys_among_many_honest_ones_are_refused(kind, keys):
+    keys = [*keys, *range(10**6, 10**6 + 900)]
+    assert max(map(len, (keys, set(keys)))) == 1000
+    value = dict.fromkeys(keys) if kind == "map" else set(keys)
+    with pytest.raises(Malformed, match="collide"):
+        decode(b"".join(encode(value)))
+
+
+def test_grid_of_negative_cells_is_read():
+    cells = {(-1 - i, -1 - j, -1.0 - k): 0.5 for i in range(5) for j in range(5) for k in range(5)}
+    assert decode(b"".join(encode(cells))) == cells
+
+
+@pytest.mark.parametrize("what", ["variables", "dimensions"])
+def test_names_of_a_dataset_that_collide_are_refused(what):
+    names = [number * (2**61 - 1) for number in range(100)]
+    packed = [number if number < 2**64 else ext("int", number.to_bytes(16, "little", signed=True)) for number in names]
+    if what == "variables":
+        items = [variable(name, [], nd("<f8", [], bytes(8))) for name in packed]
+    else:
+        items = [variable(f"v{i}", [name], nd("<f8", [1], bytes(8))) for i, name in enumerate(packed)]
+    with pytest.raises(Malformed, match="collide"):
+        decode(frame(ext("xr.ds", [items, [], [], {}, {}])))

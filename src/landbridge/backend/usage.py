@@ -1,0 +1,78 @@
+"""What one caller takes up at a backend, and how much that may be: nobody is to keep a backend from the others."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+from .runner import STREAMS
+
+if TYPE_CHECKING:
+    from .served import ServedCall
+
+__all__ = ["CALLS_EACH", "HELD_BYTES_EACH", "STREAMS_EACH", "RefusalLog", "Usage"]
+
+CALLS_EACH = 20_000
+"""Calls of one caller that may be open at a time."""
+
+STREAMS_EACH = 64
+"""Streams of one caller that may be open at a time: each may keep a thread."""
+
+HELD_BYTES_EACH = 64 * 1024 * 1024
+"""Bytes that are held for one caller: arguments that are not complete, values that wait for credit."""
+
+
+class RefusalLog:
+    """Logs what is refused or dropped: the first at once, then one line in `EVERY_S` that says how many there were.
+
+    Whoever is refused could otherwise fill the owner's disk with lines about it.
+    """
+
+    EVERY_S = 10.0
+    _SOURCES_KEPT = 1000
+
+    def __init__(self, log: logging.Logger) -> None:
+        self._log = log
+        self._seen: dict[str, tuple[float, int]] = {}
+
+    def note(self, source: str, what: str, now: float) -> None:
+        """Take note that something of `source` was refused; `what` says what and why."""
+        last, silent = self._seen.get(source, (-self.EVERY_S, 0))
+        if now - last < self.EVERY_S:
+            self._seen[source] = (last, silent + 1)
+            return
+        if len(self._seen) >= self._SOURCES_KEPT:
+            self._seen.clear()
+        self._seen[source] = (now, 0)
+        self._log.warning("%s: %s%s", source, what, f" (and {silent:,} more since the last line)" if silent else "")
+
+
+class Usage:
+    """What one caller takes up: open calls, streams among them, bytes held."""
+
+    __slots__ = ("_held", "calls", "held_bytes", "streams")
+
+    def __init__(self) -> None:
+        self.calls = 0
+        self.streams = 0
+        self.held_bytes = 0
+        self._held: dict[str, int] = {}
+
+    def enter(self, call: ServedCall) -> None:
+        """Count a call in."""
+        self.calls += 1
+        self.streams += call.style in STREAMS
+
+    def leave(self, call: ServedCall) -> None:
+        """Count a call out."""
+        self.calls -= 1
+        self.streams -= call.style in STREAMS
+        self.hold(call.call_id, 0)
+
+    def hold(self, call_id: str, size: int) -> bool:
+        """Note how many bytes are held for a call; False when that is more than one caller may have."""
+        before = self._held.pop(call_id, 0)
+        if size:
+            self._held[call_id] = size
+        self.held_bytes += size - before
+        return self.held_bytes <= HELD_BYTES_EACH
