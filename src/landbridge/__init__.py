@@ -62,8 +62,8 @@ _HOMES = {
     (
         "LandbridgeError", "InvalidName", "InvalidArguments", "CannotTravel", "TooLarge", "Malformed",
         "ProtocolMismatch", "UnknownModule", "UnknownMember", "PermissionDenied", "Busy", "ModuleOffline",
-        "BrokerUnreachable", "CallLost", "CallTimeout", "CallCancelled", "RemoteError", "InternalError", "NothingToServe",
-        "NotConfigured", "BrokerFailed", "MissingExtra",
+        "BrokerUnreachable", "CallLost", "CallTimeout", "CallCancelled", "RemoteError", "InternalError",
+        "NothingToServe", "NotConfigured", "BrokerFailed", "MissingExtra",
     ),
     "errors",
 )  # fmt: skip

@@ -5,6 +5,8 @@
 `backend.expose`        what a module exposes; ``lb.method``
 `backend.context`       what a method knows of its call; ``lb.current_call``, ``lb.track``
 `backend.service`       requests in, answers out
+`backend.served`        one call that is served
+`backend.usage`         what one caller takes up, and may
 `backend.runner`        runs methods in threads and in a loop of their own
 `backend.threads`       hand-overs between threads
 ======================  ================================================================

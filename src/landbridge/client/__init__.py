@@ -5,6 +5,9 @@
 `client.network`        what people hold: `Network`, institutes, modules, methods
 `client.call`           a call that was started: result, progress, cancel
 `client.aio`            the same for asyncio
+`client.access`          where a network is and who one is there
+`client.observers`       who is told what happens to a call
+`client.types`           the types of signatures, one class for each
 `client.loop`           the thread that does the I/O of the blocking face
 ======================  ===============================================================
 """

@@ -11,7 +11,6 @@ import itertools
 import logging
 import secrets
 from collections.abc import Callable, Sequence
-from typing import Protocol
 
 from .. import wire
 from ..broker import Closed, Connection, Denied, Event, Reconnected
@@ -51,8 +50,9 @@ from ..protocol import (
     unpack_presence,
 )
 from .access import Access
+from .observers import Collecting, Observer, Waiting
 
-__all__ = ["CATALOGUE", "Link", "Observer"]
+__all__ = ["CATALOGUE", "Link"]
 
 _log = logging.getLogger(__name__)
 _TICK_S = 0.1
@@ -66,19 +66,6 @@ _CREDIT_BYTES = 32 * 1024 * 1024
 
 CATALOGUE = Address("lb", "catalogue", "modules")
 """The method of the broker's own module that lists all modules, those offline too: a stream of pages."""
-
-
-class Observer(Protocol):
-    """Who is told what happens to a call; called in the link's loop."""
-
-    def progressed(self, progress: Progress) -> None:
-        """Take note of how far the method is."""
-
-    def item_arrived(self, item: Item) -> None:
-        """Take one item of a stream."""
-
-    def ended(self, frame: memoryview | bytearray | None, error: LandbridgeError | None) -> None:
-        """Take the outcome; comes exactly once."""
 
 
 class Link:
@@ -205,7 +192,7 @@ class Link:
     async def call(self, target: Address, arguments: dict[str, object], *, timeout_s: float | None = None) -> object:
         """Call a method and return its value as it travelled."""
         parts = wire.encode(arguments)
-        waiting = _Waiting(self._loop)
+        waiting = Waiting(self._loop)
         self.start(target, parts, wire.size_bytes(parts), waiting, timeout_s)
         return wire.decode(await waiting.future)
 
@@ -218,7 +205,7 @@ class Link:
             When there are more of them than is sensibly kept at once; the method is told to stop.
         """
         parts = wire.encode(arguments)
-        collecting = _Collecting()
+        collecting = Collecting()
         call_id = self.start(target, parts, wire.size_bytes(parts), collecting, timeout_s)
         items: list[object] = []
         size = 0
@@ -421,51 +408,3 @@ class _Entry:
         self.target = target
         self.call_id = call_id
         self.pending: list[Send] = []
-
-
-class _Waiting:
-    """Observes a call whose value is all that matters."""
-
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        self.future: asyncio.Future[memoryview | bytearray] = loop.create_future()
-
-    def progressed(self, progress: Progress) -> None:
-        pass
-
-    def item_arrived(self, item: Item) -> None:
-        pass
-
-    def ended(self, frame: memoryview | bytearray | None, error: LandbridgeError | None) -> None:
-        if self.future.done():
-            return
-        if error is not None:
-            self.future.set_exception(error)
-        elif frame is not None:
-            self.future.set_result(frame)
-        else:
-            self.future.set_exception(Malformed("a stream ended where one value was expected"))
-
-
-class _Collecting:
-    """Observes a stream whose items are wanted one after the other, and nothing else."""
-
-    def __init__(self) -> None:
-        self._arrived: asyncio.Queue[Item | LandbridgeError | None] = asyncio.Queue()
-
-    async def next(self) -> Item | None:
-        """Return the next item, None at the end; raises what the call ended with."""
-        event = await self._arrived.get()
-        if isinstance(event, LandbridgeError):
-            raise event
-        return event
-
-    def progressed(self, progress: Progress) -> None:
-        pass
-
-    def item_arrived(self, item: Item) -> None:
-        self._arrived.put_nowait(item)
-
-    def ended(self, frame: memoryview | bytearray | None, error: LandbridgeError | None) -> None:
-        if frame is not None:
-            error = Malformed("one value came where a stream was expected")
-        self._arrived.put_nowait(error)
