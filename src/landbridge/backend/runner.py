@@ -39,6 +39,10 @@ _AHEAD_BYTES = 1024 * 1024
 
 _ITEM_OVERHEAD = 256
 
+_LARGE_BYTES = 256 * 1024
+_LARGE_AT_ONCE = 8
+"""How many large values may be on their way from their threads to the loop that sends them."""
+
 
 class Sink(Protocol):
     """Where the outcome of a running method goes; called in the loop that does the I/O."""
@@ -155,6 +159,7 @@ class Runner:
         self.mailbox = mailbox
         self._io_loop = asyncio.get_running_loop()
         self._pool = Pool(threads)
+        self._large = threading.Semaphore(_LARGE_AT_ONCE)
         self._loop_thread: LoopThread | None = None
 
     def run(self, running: Running, frame: memoryview | bytearray) -> None:
@@ -186,11 +191,23 @@ class Runner:
                 self._run_generator(running, value)
             else:
                 parts, size = self._encode(running.method.lower(value))
-                self.mailbox.post(running.sink.result, parts, size)
+                del value
+                if size < _LARGE_BYTES:
+                    self.mailbox.post(running.sink.result, parts, size)
+                else:
+                    # Threads that make large values faster than they can be looked at would fill the memory.
+                    self._large.acquire()
+                    self.mailbox.post(self._deliver_large, running, parts, size)
         except BaseException as error:  # sys.exit in a method must end the call, not the backend
             self.mailbox.post(running.sink.failed, self._error_meta(running, error))
         finally:
             current.set(None)
+
+    def _deliver_large(self, running: Running, parts: Parts, size: int) -> None:
+        try:
+            running.sink.result(parts, size)
+        finally:
+            self._large.release()
 
     def _run_generator(self, running: Running, items: Any) -> None:
         proceed = threading.Event()

@@ -144,8 +144,8 @@ class ServedCall:
                     self.act(self.responder.stopped(self._loop.time()))
             elif type(action) is More:
                 self._release()
-        held = self.responder.held_bytes
-        if (held or self._holds) and self.responder.phase is not Phase.DONE:
+        if (self._holds or self.responder.holds) and self.responder.phase is not Phase.DONE:
+            held = self.responder.held_bytes
             self._holds = held > 0
             if not self.usage.hold(self.call_id, held) and held:
                 reason = f"more than {HELD_BYTES_EACH:,} bytes are held for {self.caller}, who does not take them"

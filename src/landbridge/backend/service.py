@@ -19,7 +19,6 @@ from ..broker import Message as Delivered
 from ..contract import read_module
 from ..errors import (
     BrokerUnreachable,
-    Busy,
     CallLost,
     InternalError,
     LandbridgeError,
@@ -52,7 +51,7 @@ from .expose import Exposure
 from .runner import STREAMS, Runner, Style
 from .served import Served, ServedCall
 from .threads import Mailbox
-from .usage import CALLS_EACH, HELD_BYTES_EACH, STREAMS_EACH, RefusalLog, Usage
+from .usage import RefusalLog, Usage
 
 __all__ = ["Backend"]
 
@@ -105,7 +104,7 @@ class Backend:
         self._network_owner = network_owner
         self._calls: dict[str, ServedCall] = {}
         # What was decided for whom. It stays true while we serve: the owner's patterns are given at the start.
-        self._decided: dict[CallSubject, tuple[Caller, Served | None]] = {}
+        self._decided: dict[CallSubject, tuple[Caller, Served | None, Usage]] = {}
         self._usage: dict[Caller, Usage] = {}
         self._refusals = RefusalLog(_log)
         self._connection: Connection | None = None
@@ -207,16 +206,13 @@ class Backend:
         message = unpack(delivered.payload)
         decided = self._decided.get(subject)
         if decided is None:
-            caller = Caller(subject.institute, subject.person)
-            decided = caller, None if subject.method == DESCRIBE else self._permitted(caller, subject.method)
-            if len(self._decided) >= _DECISIONS_KEPT:
-                self._decided.clear()
-            self._decided[subject] = decided
-        caller, served = decided
-        self._check_room(caller, served, self._target(subject.method))
+            decided = self._decide_anew(subject)
+        caller, served, usage = decided
+        target = self._target(subject.method)
+        usage.check_room(target, caller, is_stream=served is not None and served.style in STREAMS)
         call = ServedCall(
-            self._target(subject.method), self.instance, served, caller, call_id,
-            usage=self._usage[caller],
+            target, self.instance, served, caller, call_id,
+            usage=usage,
             runner=runner,
             publish=partial(self._publish, delivered.reply),
             forget=self._forget,
@@ -227,17 +223,14 @@ class Backend:
         call.usage.enter(call)
         self._act(call, actions)
 
-    def _check_room(self, caller: Caller, served: Served | None, target: str) -> None:
-        """Refuse a call whose caller has too many, before anything is kept for it."""
-        theirs = self._usage.get(caller)
-        if theirs is None:
-            theirs = self._usage[caller] = Usage()
-        if theirs.calls >= CALLS_EACH:
-            raise Busy(target, f"{CALLS_EACH:,} calls of {caller} are open at this backend")
-        if served is not None and served.style in STREAMS and theirs.streams >= STREAMS_EACH:
-            raise Busy(target, f"{STREAMS_EACH} streams of {caller} are open at this backend")
-        if theirs.held_bytes >= HELD_BYTES_EACH:
-            raise Busy(target, f"{theirs.held_bytes:,} bytes are held for {caller}, who does not take them")
+    def _decide_anew(self, subject: CallSubject) -> tuple[Caller, Served | None, Usage]:
+        caller = Caller(subject.institute, subject.person)
+        served = None if subject.method == DESCRIBE else self._permitted(caller, subject.method)
+        if len(self._decided) >= _DECISIONS_KEPT:
+            self._decided.clear()
+            self._usage = {each: usage for each, usage in self._usage.items() if usage.calls}
+        decided = self._decided[subject] = (caller, served, self._usage.setdefault(caller, Usage()))
+        return decided
 
     def _act(self, call: ServedCall, actions: Sequence[Action]) -> None:
         """Have a call do what is to be done; what goes wrong ends this call, and nothing else."""
@@ -254,8 +247,6 @@ class Backend:
         call = self._calls.pop(call_id, None)
         if call is not None:
             call.usage.leave(call)
-            if not call.usage.calls:
-                self._usage.pop(call.caller, None)
 
     def _target(self, method: str) -> str:
         return f"{self.name}.{method}"

@@ -5,9 +5,11 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
+from ..errors import Busy
 from .runner import STREAMS
 
 if TYPE_CHECKING:
+    from ..security import Caller
     from .served import ServedCall
 
 __all__ = ["CALLS_EACH", "HELD_BYTES_EACH", "STREAMS_EACH", "RefusalLog", "Usage"]
@@ -57,6 +59,15 @@ class Usage:
         self.streams = 0
         self.held_bytes = 0
         self._held: dict[str, int] = {}
+
+    def check_room(self, target: str, caller: Caller, *, is_stream: bool) -> None:
+        """Refuse a further call, before anything is kept for it; raises `Busy`."""
+        if self.calls >= CALLS_EACH:
+            raise Busy(target, f"{CALLS_EACH:,} calls of {caller} are open at this backend")
+        if is_stream and self.streams >= STREAMS_EACH:
+            raise Busy(target, f"{STREAMS_EACH} streams of {caller} are open at this backend")
+        if self.held_bytes >= HELD_BYTES_EACH:
+            raise Busy(target, f"{self.held_bytes:,} bytes are held for {caller}, who does not take them")
 
     def enter(self, call: ServedCall) -> None:
         """Count a call in."""

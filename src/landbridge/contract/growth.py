@@ -40,7 +40,7 @@ grown = _Grown()
 def _take(entries: int) -> None:
     grown.left -= entries
     if grown.left < 0:
-        raise refuse(f"would, with the other arguments, become lists of more than {MAX_ENTRIES:,} entries; send arrays")
+        raise refuse(f"would make lists of more than {MAX_ENTRIES:,} entries in all; send an array")
 
 
 def to_list(value: Any) -> Any:
@@ -79,8 +79,8 @@ def guard_set(items: CoreSchema, *, fail_fast: bool) -> Callable[[Any], Any]:
         kind = type(value)
         if kind is range:
             value = to_list(value)
-        elif (kind not in _CONTAINERS and not (isinstance(value, np.ndarray) and value.ndim)) or (
-            made is None and kind in (set, frozenset)
+        elif (made is None and kind in (set, frozenset)) or (
+            kind not in _CONTAINERS and not (isinstance(value, np.ndarray) and value.ndim)
         ):
             return value
         if len(value) > _MAX_ALIKE:

@@ -196,10 +196,10 @@ class HintReader:
         frozen = origin is frozenset
         # Lax in the container, strict in its items: callers in other languages have lists only.
         make = core_schema.frozenset_schema if frozen else core_schema.set_schema
-        core = make(items.core, strict=False, fail_fast=self._fail_fast)
+        made = make(items.core, strict=False, fail_fast=self._fail_fast)
         guard = guard_set(items.core, fail_fast=self._fail_fast)
         json: JsonSchema = {"type": "array", "uniqueItems": True, "x-landbridge": "frozenset" if frozen else "set"}
-        core = core_schema.no_info_before_validator_function(guard, core)
+        core = core_schema.no_info_before_validator_function(guard, made)
         return Compiled(core, json | ({"items": items.json} if items.json else {}), _CONTAINER)
 
     def _tuple(self, arguments: tuple[Any, ...]) -> Compiled:
@@ -217,7 +217,7 @@ class HintReader:
 
     def _dict(self, key_hint: Any, value_hint: Any) -> Compiled:
         keys, values = self.read(key_hint), self.read(value_hint)
-        core = core_schema.dict_schema(keys.core, values.core, strict=True, fail_fast=self._fail_fast)
+        core: CoreSchema = core_schema.dict_schema(keys.core, values.core, strict=True, fail_fast=self._fail_fast)
         guard = guard_keys(keys.core, fail_fast=self._fail_fast)
         if guard is not None:
             core = core_schema.no_info_before_validator_function(guard, core)

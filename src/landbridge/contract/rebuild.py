@@ -7,12 +7,13 @@ values then stay the plain ones that they are on the wire.
 from __future__ import annotations
 
 import collections
+import contextlib
 import copy
 import dataclasses
 import enum
 import threading
 import typing
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from types import GenericAlias
 from typing import Any, cast
 
@@ -21,13 +22,15 @@ from .lowering import OWNERS_DEFAULT
 from .schema import HOSTILE, JsonSchema, contradiction, describe, hostile, mentions_types, named_type
 from .spec import ModuleSpec, is_parameter_name
 
-__all__ = ["hint_of", "rebuild_types", "revive"]
+__all__ = ["hint_of", "rebuild_types", "revive", "sharing_defaults"]
 
 _SCHEMA = "__landbridge_schema__"
+_MADE_FIELDS = "__landbridge_made_fields__"
 _MAX_FIELDS = 500
 _MAX_MEMBERS = 10_000
 _MAX_DEPTH = 32
-_MAX_DEFAULTS = 100_000
+_MAX_DEFAULTS = 20_000
+_MAX_INNER_DEFAULTS = 1000
 _BUILTINS: dict[str, Any] = {"integer": int, "number": float, "string": str, "boolean": bool, "null": None}
 _MIXINS: dict[str, type] = {"str": str, "int": int, "float": float}
 
@@ -46,7 +49,7 @@ def rebuild_types(spec: ModuleSpec) -> dict[str, type]:
     >>> types["Basin"].NORTH.value
     'n'
     """
-    with hostile(f"a type of {spec.name}"):
+    with hostile(f"a type of {spec.name}"), sharing_defaults():
         return _rebuild_types(spec)
 
 
@@ -129,7 +132,9 @@ def _dataclass(name: str, schema: JsonSchema, made: Mapping[str, type]) -> type 
         if not needed:
             options |= _default_of(field_schema, made)
         fields.append((field_name, hint_of(field_schema, made), dataclasses.field(**options)))
-    return dataclasses.make_dataclass(name, fields, frozen=schema.get("x-frozen") is True)
+    cls = dataclasses.make_dataclass(name, fields, frozen=schema.get("x-frozen") is True)
+    setattr(cls, _MADE_FIELDS, sum(field.default_factory is not dataclasses.MISSING for _, _, field in fields))
+    return cls
 
 
 def _default_of(schema: JsonSchema, made: Mapping[str, type]) -> dict[str, Any]:
@@ -259,9 +264,21 @@ class _Making(threading.local):
 _making = _Making()
 
 
-def _revive_bounded(value: Any, schema: JsonSchema, types: Mapping[str, type], cost: int = 0) -> Any:
+@contextlib.contextmanager
+def sharing_defaults() -> Iterator[None]:
+    """Let all objects made within share one bound on how much their defaults may grow to."""
     if not _making.depth:
         _making.left = _MAX_DEFAULTS
+    _making.depth += 1
+    try:
+        yield
+    finally:
+        _making.depth -= 1
+
+
+def _revive_bounded(value: Any, schema: JsonSchema, types: Mapping[str, type], cost: int = 0) -> Any:
+    if not _making.depth:  # `cost` is there if somebody makes an object by hand, and this is one of its fields
+        _making.left = cost + _MAX_INNER_DEFAULTS if cost else _MAX_DEFAULTS
     _making.left -= cost
     _making.depth += 1
     try:
@@ -333,6 +350,8 @@ def _object(value: Any, cls: type, types: Mapping[str, type]) -> Any:
     if kind == "typeddict":
         return fields
     computed = {key: fields.pop(key) for key in list(fields) if properties[key].get("readOnly") is True}
+    if len(fields) < len(properties):
+        _making.left -= getattr(cls, _MADE_FIELDS, 0)  # each costs, also once there is nothing left for it
     made = cls(**fields)
     for key, item in computed.items():
         object.__setattr__(made, key, item)  # also where the class is frozen: this is how it is made

@@ -7,7 +7,7 @@ import inspect
 from collections.abc import Mapping
 from typing import Any
 
-from .rebuild import hint_of, revive
+from .rebuild import hint_of, revive, sharing_defaults
 from .schema import JsonSchema, describe, hostile
 from .spec import KINDS, MethodSpec, ParameterSpec
 
@@ -54,7 +54,7 @@ def signature(method: MethodSpec, types: Mapping[str, type]) -> inspect.Signatur
     >>> signature(MethodSpec("mean", parameters=(first,), returns={"x-landbridge": "xarray.DataArray"}), {})
     <Signature (first: int) -> 'xr.DataArray'>
     """
-    with hostile(f"the signature of {method.name}"):
+    with hostile(f"the signature of {method.name}"), sharing_defaults():
         return _signature(method, types)
 
 

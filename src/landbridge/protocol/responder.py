@@ -128,6 +128,11 @@ class Responder:
         return self._in.held_bytes + self._out.held_bytes
 
     @property
+    def holds(self) -> bool:
+        """Whether `held_bytes` is more than 0."""
+        return self._in.holds or self._out.waiting
+
+    @property
     def may_produce(self) -> bool:
         """Whether a stream may produce its next item: nothing waits for credit."""
         return self.phase is Phase.RUNNING and not self._out.waiting

@@ -161,6 +161,11 @@ class Incoming:
         self._total = 0
 
     @property
+    def holds(self) -> bool:
+        """Whether an unfinished value is here."""
+        return self._kind is not None
+
+    @property
     def held_bytes(self) -> int:
         """How much of an unfinished value is here, in bytes."""
         return len(self._buffer)

@@ -168,7 +168,7 @@ REFUSED = [
     (bool, 1, "x: must be True or False; got 1 (int)"),
     (list[int], "abc", "x: must be a list; got 'abc' (str)"),
     (list[int], [1, "2"], "x[1]: must be a whole number (int); got '2' (str)"),
-    (list[int], range(10**12), "x: must be a list; got a range"),
+    (list[int], range(10**12), "x: would make lists of more than 1,048,576 entries in all; send an array; got a range"),
     (tuple[int, int], [1], "x[1]: is missing"),
     (dict[str, int], {"a b": "1"}, "x['a b']: must be a whole number (int); got '1' (str)"),
     (Literal[1], True, "x: must be one of 1; got True"),

@@ -198,7 +198,7 @@ HOSTILE = {
     "mixin of another type": enum_of(["A"], [1], **{"x-enum-mixin": "str"}),
     "dunder alias": enum_of(["A"], **{"x-enum-aliases": {"__new__": "A"}}),
     "negative flag": {"x-landbridge": "flag", "examples": [-1], "x-enum-names": ["A"]},
-    "huge flag": {"x-landbridge": "flag", "examples": [2**4000], "x-enum-names": ["A"]},
+    "huge flag": {"x-landbridge": "flag", "examples": [2**900], "x-enum-names": ["A"]},
     "dunder field": {"x-landbridge": "dataclass", "properties": {"__class__": {}}},
     "code as field": {"x-landbridge": "dataclass", "properties": {"a: int = print(1)\nb": {}}},
     "many fields": {"x-landbridge": "dataclass", "properties": {f"a{n}": {} for n in range(501)}},
@@ -327,6 +327,7 @@ def test_defaults_of_many_fields_each_are_bounded_together():
     fields = {f"f{number}": {"$ref": "#/$defs/A", "default": {}} for number in range(20)}
     spec = hostile_spec({"A": {"x-landbridge": "dataclass", "type": "object", "properties": fields}})
     types = rebuild_types(spec)
+    assert type(types["A"]()) is types["A"]
     assert type(revive([{}] * 3, {"items": {"$ref": "#/$defs/A"}}, types)[2]) is types["A"]
 
 
