@@ -10,7 +10,7 @@ from pydantic_core import CoreSchema, SchemaValidator, ValidationError, core_sch
 
 from ..errors import InvalidArguments, Problem
 from .arrays import plain_scalars
-from .growth import MAX_ENTRIES, grown, to_list
+from .growth import MAX_ENTRIES, may_grow, to_list
 from .lowering import lower_arguments
 from .schema import JsonSchema
 from .spec import MethodSpec
@@ -96,7 +96,8 @@ class Method:
         """
         if type(arguments) is not dict:
             arguments = self._as_dict(arguments)
-        grown.left = MAX_ENTRIES
+        if may_grow.get() != MAX_ENTRIES:  # asking costs less than setting
+            may_grow.set(MAX_ENTRIES)
         try:
             values = self._validate(arguments)
         except ValidationError as error:
@@ -127,13 +128,13 @@ class Method:
             raise InvalidArguments(self._target, [problem])
         try:
             plain, items = _with_plain_scalars(arguments, error)
-            grown.left = MAX_ENTRIES
+            may_grow.set(MAX_ENTRIES)
             try:
                 return self._validate(plain)
             except ValidationError as still:
                 error = still
             if items <= _MAX_ITEMS_FOR_ALL_PROBLEMS:
-                grown.left = MAX_ENTRIES
+                may_grow.set(MAX_ENTRIES)
                 return SchemaValidator(self._explain()).validate_python(plain)  # type: ignore[no-any-return]
         except ValidationError as every:
             error = every

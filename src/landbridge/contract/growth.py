@@ -6,9 +6,9 @@ is declared, and 40,000 numbers of one hash, harmless as a list, keep a processo
 
 from __future__ import annotations
 
-import threading
 from collections import Counter
 from collections.abc import Callable, Iterable
+from contextvars import ContextVar
 from itertools import accumulate
 from operator import mul
 from typing import Any
@@ -18,7 +18,7 @@ from pydantic_core import CoreSchema, SchemaValidator, ValidationError
 
 from .verdict import refuse
 
-__all__ = ["MAX_ENTRIES", "grown", "guard_foreign", "guard_keys", "guard_set", "to_list"]
+__all__ = ["MAX_ENTRIES", "guard_foreign", "guard_keys", "guard_set", "may_grow", "to_list"]
 
 MAX_ENTRIES = 2**20
 _MAX_ALIKE = 64
@@ -28,18 +28,14 @@ _SAME_HASH = frozenset({"any", "int", "float", "str", "bool", "none"})
 """Kinds of validators that leave a value its hash, so that what is a set or dict already needs no second look."""
 
 
-class _Grown(threading.local):
-    """Entries that the arguments of the call being checked in this thread may still grow by."""
-
-    left = MAX_ENTRIES
-
-
-grown = _Grown()
+may_grow: ContextVar[int] = ContextVar("may_grow", default=MAX_ENTRIES)
+"""Entries that the arguments of the call being checked may still grow by."""
 
 
 def _take(entries: int) -> None:
-    grown.left -= entries
-    if grown.left < 0:
+    left = may_grow.get() - entries
+    may_grow.set(left)
+    if left < 0:
         raise refuse(f"would make lists of more than {MAX_ENTRIES:,} entries in all; send an array")
 
 
@@ -79,11 +75,10 @@ def guard_set(items: CoreSchema, *, fail_fast: bool) -> Callable[[Any], Any]:
         kind = type(value)
         if kind is range:
             value = to_list(value)
-        elif (made is None and kind in (set, frozenset)) or (
-            kind not in _CONTAINERS and not (isinstance(value, np.ndarray) and value.ndim)
-        ):
+        elif kind in (set, frozenset) and made is None:
             return value
-        if len(value) > _MAX_ALIKE:
+        many = kind in _CONTAINERS or kind is range or (isinstance(value, np.ndarray) and value.ndim > 0)
+        if many and len(value) > _MAX_ALIKE:
             _refuse_alike(list(value) if made is None else made(value))
         return value
 
@@ -117,14 +112,14 @@ class _Made:
     def __call__(self, items: Iterable[Any]) -> list[Any]:
         if self._validate is None:  # not before, as a record may contain itself
             self._validate = SchemaValidator(self._core).validate_python
-        left, found = grown.left, []
+        left, found = may_grow.get(), []
         for item in items:
             try:
                 found.append(self._validate(item))
             except ValidationError:
                 if self._fail_fast:
                     break
-        grown.left = left
+        may_grow.set(left)
         return found
 
 

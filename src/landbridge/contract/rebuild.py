@@ -11,9 +11,9 @@ import contextlib
 import copy
 import dataclasses
 import enum
-import threading
 import typing
 from collections.abc import Iterator, Mapping
+from contextvars import ContextVar
 from types import GenericAlias
 from typing import Any, cast
 
@@ -147,9 +147,15 @@ def _default_of(schema: JsonSchema, made: Mapping[str, type]) -> dict[str, Any]:
 
     def make() -> Any:
         # A class may have itself as default, directly or by others, and defaults may be of many fields each.
-        if _making.depth > _MAX_DEPTH or (_making.depth and _making.left < size):
-            return OWNERS_DEFAULT
-        return _revive_bounded(value, schema, made, cost=size)
+        with sharing_defaults(_MAX_INNER_DEFAULTS + size) as making:
+            if making.depth >= _MAX_DEPTH or making.left < size:
+                return OWNERS_DEFAULT
+            making.left -= size
+            making.depth += 1
+            try:
+                return revive(copy.deepcopy(value), schema, made)
+            finally:
+                making.depth -= 1
 
     # Made when an object is: `made` then holds every class, also those that come later in the description.
     return {"default_factory": make}
@@ -247,44 +253,38 @@ def revive(value: Any, schema: JsonSchema | None, types: Mapping[str, type]) -> 
     try:
         if not schema or not types or not mentions_types(schema):
             return value
-        return _revive_bounded(value, schema, types)
+        with sharing_defaults():
+            return _revive(value, schema, types)
     except LandbridgeError:
         raise
     except HOSTILE as error:
         raise contradiction("the objects of a result or default", error) from error
 
 
-class _Making(threading.local):
-    """How deep objects are being made in this thread, and how much of defaults they may still get."""
+class _Making:
+    """Objects being made: how deep one inside another, and how much of defaults they may still get."""
 
-    depth = 0
-    left = 0
+    __slots__ = ("depth", "left")
+
+    def __init__(self, left: int) -> None:
+        self.depth, self.left = 0, left
 
 
-_making = _Making()
+_making: ContextVar[_Making | None] = ContextVar("making", default=None)
 
 
 @contextlib.contextmanager
-def sharing_defaults() -> Iterator[None]:
+def sharing_defaults(limit: int = _MAX_DEFAULTS) -> Iterator[_Making]:
     """Let all objects made within share one bound on how much their defaults may grow to."""
-    if not _making.depth:
-        _making.left = _MAX_DEFAULTS
-    _making.depth += 1
+    making = _making.get()
+    if making is not None:
+        yield making
+        return
+    token = _making.set(_Making(limit))
     try:
-        yield
+        yield cast("_Making", _making.get())
     finally:
-        _making.depth -= 1
-
-
-def _revive_bounded(value: Any, schema: JsonSchema, types: Mapping[str, type], cost: int = 0) -> Any:
-    if not _making.depth:  # `cost` is there if somebody makes an object by hand, and this is one of its fields
-        _making.left = cost + _MAX_INNER_DEFAULTS if cost else _MAX_DEFAULTS
-    _making.left -= cost
-    _making.depth += 1
-    try:
-        return _revive(copy.deepcopy(value) if cost else value, schema, types)
-    finally:
-        _making.depth -= 1
+        _making.reset(token)
 
 
 def _revive(value: Any, schema: JsonSchema, types: Mapping[str, type]) -> Any:
@@ -351,7 +351,9 @@ def _object(value: Any, cls: type, types: Mapping[str, type]) -> Any:
         return fields
     computed = {key: fields.pop(key) for key in list(fields) if properties[key].get("readOnly") is True}
     if len(fields) < len(properties):
-        _making.left -= getattr(cls, _MADE_FIELDS, 0)  # each costs, also once there is nothing left for it
+        making = _making.get()
+        if making is not None:
+            making.left -= getattr(cls, _MADE_FIELDS, 0)  # each costs, also once there is nothing left for it
     made = cls(**fields)
     for key, item in computed.items():
         object.__setattr__(made, key, item)  # also where the class is frozen: this is how it is made

@@ -288,7 +288,6 @@ def tuples_of_one_hash(count: int) -> list[tuple[int, ...]]:
 @pytest.mark.parametrize("keys", [tuples_of_one_hash(100), [number * (2**61 - 1) for number in range(100)]])
 def test_few_colliding_keys_among_many_honest_ones_are_refused(kind, keys):
     keys = [*keys, *range(10**6, 10**6 + 900)]
-    assert max(map(len, (keys, set(keys)))) == 1000
     value = dict.fromkeys(keys) if kind == "map" else set(keys)
     with pytest.raises(Malformed, match="collide"):
         decode(b"".join(encode(value)))
