@@ -201,7 +201,7 @@ class AsyncCall:
         self._ended = False
         self._frame: memoryview | bytearray | None = None
         self._error: Exception | None = None
-        self._items: deque[Item] = deque()
+        self._items: deque[Item] | tuple[()] = ()  # made when the first item comes
         # One future for each task that waits, as one that is cancelled must not take the outcome from the others.
         self._waiting: list[asyncio.Future[None]] = []
         self._awaiting = 0
@@ -284,7 +284,7 @@ class AsyncCall:
     async def _each(self) -> AsyncIterator[Any]:
         try:
             while True:
-                while self._items:
+                while not isinstance(self._items, tuple) and self._items:
                     item = self._items.popleft()
                     schema = self._spec.items if self._spec is not None else None
                     value = revive(wire.decode(item.frame), schema, self._types)
@@ -341,6 +341,8 @@ class AsyncCall:
 
     def item_arrived(self, item: Item) -> None:
         """Take one item of a stream."""
+        if isinstance(self._items, tuple):
+            self._items = deque()
         self._items.append(item)
         self._wake()
 

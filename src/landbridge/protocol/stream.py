@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 from ..errors import Malformed, TooLarge
 from .messages import UNCOUNTED, Kind, Message, pack
@@ -42,6 +42,9 @@ class Value(NamedTuple):
     cost: int
 
 
+_Queued: TypeAlias = tuple[Kind, dict[str, Any], Sequence[bytes | memoryview], int]
+
+
 class Outgoing:
     """The sending side.
 
@@ -53,12 +56,15 @@ class Outgoing:
         Largest body of a message.
     """
 
+    __slots__ = ("_granted", "_part_bytes", "_queue", "_sent", "_sequence")
+
     def __init__(self, granted: int, part_bytes: int) -> None:
         self._granted = granted
         self._part_bytes = part_bytes
         self._sent = 0
         self._sequence = 0
-        self._queue: deque[tuple[Kind, dict[str, Any], Sequence[bytes | memoryview], int]] = deque()
+        # Most calls never queue anything, so the queue is made when the first value has to wait.
+        self._queue: deque[_Queued] | tuple[()] = ()
 
     @property
     def held_bytes(self) -> int:
@@ -91,11 +97,13 @@ class Outgoing:
         if size > self._part_bytes:
             meta = {**meta, "total": size}
             parts = [_as_bytes(view) for view in (memoryview(part) for part in parts) if view.nbytes]
+        if isinstance(self._queue, tuple):
+            self._queue = deque()
         self._queue.append((kind, meta, parts, size))
 
     def drop(self) -> None:
         """Let go of what waits for credit: it will not be sent."""
-        self._queue.clear()
+        self._queue = ()
 
     def grant(self, granted: int) -> None:
         """Take note of what the receiver can take in all; a smaller number than before is an old message."""
@@ -104,19 +112,22 @@ class Outgoing:
     def take(self) -> list[list[bytes | memoryview]]:
         """Return the messages that may be sent now, each as a list of byte strings."""
         messages: list[list[bytes | memoryview]] = []
-        while self._queue:
-            kind, meta, parts, left = self._queue[0]
+        queue = self._queue
+        if isinstance(queue, tuple):
+            return messages
+        while queue:
+            kind, meta, parts, left = queue[0]
             length = min(left, self._part_bytes)
             if self._sent + length + OVERHEAD > self._granted:
                 break
             self._sent += length + OVERHEAD
             if length == left:
                 messages.append([self.head(kind, meta), *parts])
-                self._queue.popleft()
+                queue.popleft()
             else:
                 body, rest = _cut(parts, length)
                 messages.append([self.head(kind, meta), *body])
-                self._queue[0] = (Kind.PART, {}, rest, left - length)
+                queue[0] = (Kind.PART, {}, rest, left - length)
         return messages
 
 
@@ -147,6 +158,10 @@ class Incoming:
     what : str
         How the values are called in errors: ``arguments`` or ``result``.
     """
+
+    __slots__ = (
+        "_buffer", "_expected", "_kind", "_limit", "_received", "_total", "_used", "_what", "_window", "granted",
+    )  # fmt: skip
 
     def __init__(self, window: int, limit: int, what: str) -> None:
         self.granted = window
