@@ -18,6 +18,7 @@ from .errors import InvalidName
 __all__ = [
     "OWNER_INSTITUTE",
     "RESERVED_INSTITUTES",
+    "SERVICE_PERSON",
     "Address",
     "check_institute",
     "check_member",
@@ -33,11 +34,12 @@ OWNER_INSTITUTE = "local"
 RESERVED_INSTITUTES = frozenset({"lb", "id", OWNER_INSTITUTE, "close"})
 """Institute names with a meaning of their own; ``close`` is the one method of a network proxy."""
 
-# Verbs stand on method proxies only, so that a module's members can have any name but these, which Python itself needs.
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,62}")
 _PERSON = re.compile(r"[a-z][a-z0-9_-]{0,62}")
 _MEMBER = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,127}")
-_SERVICE_PERSON = "_M"
+
+SERVICE_PERSON = "_M"
+"""Who a backend is when it serves, and when it calls others itself; no person can have this name."""
 
 
 class Address(NamedTuple):
@@ -96,7 +98,7 @@ def check_module(text: str) -> str:
 
 def check_person(text: str) -> str:
     """Return `text` if it may name a person (as a module name, and ``-`` too), else raise `InvalidName`."""
-    if text == _SERVICE_PERSON:
+    if text == SERVICE_PERSON:
         return text
     return _check(text, _PERSON, "person", "it must be 1 to 63 of a-z, 0-9, _ and -, beginning with a letter")
 

@@ -289,16 +289,6 @@ class Connection:
                 f"The connection to the broker was lost ({printable(error, 200)}), and perhaps what was sent last."
             ) from error
 
-    async def drain(self, timeout_s: float = 5.0) -> None:
-        """Take nothing new, deliver what has come and send what was published, then close."""
-        try:
-            for number in list(self._client.callbacks):
-                self._client._queue(b"UNSUB %d\r\n" % number)
-            await self.flush(timeout_s)
-        except BrokerUnreachable:
-            _log.warning("the broker did not answer while the connection was drained")
-        await self.close()
-
     async def close(self) -> None:
         """Close the connection; what was published is still sent if the broker is there. No event tells of it."""
         if not self._ended:

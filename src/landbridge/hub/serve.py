@@ -14,17 +14,14 @@ from ..backend.service import Backend
 from ..broker import Closed, Connection, Denied, Disconnected, Event, Reconnected
 from ..client.access import Access
 from ..errors import BrokerUnreachable, PermissionDenied
-from ..names import Address, check_institute, check_module
+from ..names import SERVICE_PERSON, Address, check_institute, check_module
 from ..security import check_pattern
 from ..settings import selected_profile, selected_url
 from .access import local_access, resolve
 
-__all__ = ["SERVICE_PERSON", "access_for_serving", "is_own_network", "serve"]
+__all__ = ["access_for_serving", "is_own_network", "serve"]
 
 _log = logging.getLogger(__name__)
-
-SERVICE_PERSON = "_M"
-"""Who a backend is when it calls others itself."""
 
 
 def access_for_serving(address: Address, profile: str | None = None) -> Access:

@@ -15,7 +15,7 @@ from ..backend.expose import Exposed, Exposure
 from ..backend.service import Backend
 from ..broker import Closed, Connection, Event, Reconnected, Server, ServerConfig, start_server
 from ..errors import BrokerFailed
-from ..names import Address
+from ..names import SERVICE_PERSON, Address
 from ..settings import RunningBroker, forget_broker, hold_up_lock, local_dir, record_broker
 from .access import local_urls, owner_person
 from .catalogue import Catalogue, follow, load
@@ -143,7 +143,7 @@ async def _first(waiting: asyncio.Task[Any], other: asyncio.Task[None]) -> None:
 async def _keep_catalogue(url: str, serving: asyncio.Event, stop: asyncio.Event) -> None:
     directory = local_dir()
     credentials = await mint(
-        directory, _CATALOGUE.institute, "_M", [_CATALOGUE.module],
+        directory, _CATALOGUE.institute, SERVICE_PERSON, [_CATALOGUE.module],
         now=int(time.time()), random=secrets.token_bytes, lifetime_s=10 * 365 * 24 * 3600, urls=[],
     )  # fmt: skip
     catalogue = load(directory / "catalogue.json")

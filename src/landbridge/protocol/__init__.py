@@ -23,7 +23,6 @@ from .subjects import (
     parse_call,
     parse_catalogue,
     parse_control,
-    parse_inbox,
 )
 
 __all__ = [
@@ -81,7 +80,6 @@ __all__ = [
     "parse_call",
     "parse_catalogue",
     "parse_control",
-    "parse_inbox",
     "raised_to_meta",
     "unpack",
     "unpack_presence",

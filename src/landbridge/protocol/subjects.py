@@ -37,7 +37,6 @@ __all__ = [
     "parse_call",
     "parse_catalogue",
     "parse_control",
-    "parse_inbox",
 ]
 
 DESCRIBE = "_describe"
@@ -193,12 +192,4 @@ def check_reply(reply: str, institute: str, person: str, call_id: str | None = N
         raise Malformed("the reply subject is not in the caller's own inbox")
     if call_id is not None and match[4] != call_id:
         raise Malformed("the reply subject belongs to another call")
-    return match[4]
-
-
-def parse_inbox(subject: str) -> str:
-    """Return the id of the call that an answer belongs to; raises `Malformed` as `parse_call` does."""
-    match = _REPLY.fullmatch(subject)
-    if match is None:
-        raise Malformed("not the subject of an answer")
     return match[4]

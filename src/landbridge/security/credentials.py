@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import re
 from dataclasses import dataclass
 from typing import Any
@@ -63,10 +62,6 @@ class Credentials:
     def sign(self, nonce: bytes) -> bytes:
         """Return the raw signature, 64 bytes, that proves to a server that the seed is here."""
         return KeyPair.from_seed(self.seed).sign(nonce)
-
-    def signature(self, nonce: str) -> bytes:
-        """Return the signature of a server's nonce in base64, as the protocol's CONNECT line and nats-py want it."""
-        return base64.b64encode(self.sign(nonce.encode("utf-8")))
 
     def format(self) -> str:
         """Return the text of a standard ``.creds`` file, which every NATS client reads."""

@@ -381,15 +381,17 @@ async def test_after_closing_nothing_can_be_done(network, server):
         await peer.connection.writable()
 
 
-async def test_draining_delivers_what_has_come_and_sends_what_was_published(network, server):
+async def test_draining_a_subscription_delivers_what_the_broker_has_sent_before(network, server):
     async with connected(server.url, network.user()) as caller, connected(server.url, network.user()) as backend:
         await caller.connection.subscribe("i", caller.on_message)
-        await backend.connection.subscribe("a", lambda message: backend.connection.publish(message.reply, b"done"))
+        subscription = await backend.connection.subscribe(
+            "a", lambda message: backend.connection.publish(message.reply, b"done")
+        )
         await backend.connection.flush()
         for _ in range(100):
             caller.connection.publish("a", b"", reply="i")
         await caller.connection.flush()
-        await backend.connection.drain()
+        await subscription.drain(backend.connection.flush)
         for _ in range(100):
             assert (await caller.message()).payload == b"done"
 

@@ -20,7 +20,6 @@ from landbridge.protocol import (
     parse_call,
     parse_catalogue,
     parse_control,
-    parse_inbox,
 )
 
 INSTANCE, CALL, CONNECTION = "0" * 31 + "a", "f" * 32, "0123456789abcdef" * 2
@@ -49,8 +48,7 @@ def test_a_control_message_tells_which_call_it_means():
     assert matches(control_subscription("geomar", "ocean", INSTANCE), subject)
 
 
-def test_an_answer_tells_its_call():
-    assert parse_inbox(INBOX) == CALL
+def test_a_caller_subscribes_to_its_answers():
     assert matches(inbox_subscription("awi", "bob", CONNECTION), INBOX)
 
 
@@ -189,12 +187,6 @@ def test_a_reply_anywhere_else_is_refused(reply):
 def test_a_reply_of_another_call_is_refused():
     with pytest.raises(Malformed, match="another call"):
         check_reply(INBOX, "awi", "bob", "e" * 32)
-
-
-@pytest.mark.parametrize("subject", ["", "_INBOX", INBOX + "\n", INBOX[:-2], INBOX.replace("f", "g")])
-def test_what_is_no_inbox_holds_no_answer(subject):
-    with pytest.raises(Malformed):
-        parse_inbox(subject)
 
 
 @pytest.mark.parametrize(

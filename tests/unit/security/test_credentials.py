@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import base64
 import pickle
 
 import pytest
@@ -51,10 +50,9 @@ def test_neither_token_nor_seed_is_shown():
         assert "awi/bob" in text
 
 
-def test_signature_is_that_of_the_seed_and_fits_the_protocol():
+def test_signature_is_that_of_the_seed():
     assert verify_signature(USER.public, b"nonce", BOB.sign(b"nonce"))
     assert not verify_signature(USER.public, b"other", BOB.sign(b"nonce"))
-    assert base64.b64decode(BOB.signature("nonce")) == BOB.sign(b"nonce")
 
 
 def test_file_read_again_gives_the_same_credential():
