@@ -363,3 +363,7 @@ def test_nothing_runs_here_is_said_at_once(tmp_path, monkeypatch):
 def test_large_arguments_are_checked_before_the_function_runs(fragile):
     with pytest.raises(lb.InvalidArguments, match="a: must be a whole number"):
         fragile.add(np.zeros(500_000), 1)
+
+
+def test_the_connection_knows_how_much_its_credential_may_send(net):
+    assert net._link()._connection.max_payload == 640 * 1024

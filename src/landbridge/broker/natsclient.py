@@ -346,3 +346,7 @@ class NatsClient(Client):
         if initial_connection and server is not None and server.uri.scheme == "tls" and not info.get("tls_required"):
             raise nats_errors.Error("nats: the broker offers no TLS, which a tls:// address demands")
         await super()._process_info(info, initial_connection)
+        # The second INFO, after CONNECT, has what this credential may send; beyond it the server cuts the connection.
+        limit = info.get("max_payload")
+        if isinstance(limit, int) and limit > 0:
+            self._max_payload = limit

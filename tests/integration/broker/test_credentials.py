@@ -16,6 +16,7 @@ async def test_credentials_that_expire_are_renewed_before_and_a_call_goes_on(net
     user = network.user(life_s=3)
     async with connected(server.url, user) as peer, connected(server.url, network.user()) as backend:
         await backend.connection.subscribe("slow", backend.on_message)
+        await backend.connection.flush()  # the broker knows of it before somebody else publishes there
         await peer.connection.subscribe("i", peer.on_message)
         peer.connection.publish("slow", b"", reply="i")
         request = await backend.message()
