@@ -141,3 +141,8 @@ def test_text_from_elsewhere_is_printable_and_bounded():
 def test_the_target_is_the_callers_own_knowledge():
     arrived = across(error_to_meta(CallTimeout("evil/module.method", 3.0)))
     assert arrived.target == TARGET
+
+
+def test_a_state_that_is_none_is_not_believed():
+    error = meta_to_error({"code": "cancelled", "text": "x", "state": "__x__"}, "a/b.c")
+    assert error.state == "stopping"
