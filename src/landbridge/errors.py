@@ -18,6 +18,8 @@
     ├── CallLost             lost               (ConnectionError)  silence: the call may have run or not
     ├── CallTimeout          timeout            (TimeoutError)     the time limit of the caller or the owner passed
     ├── CallCancelled        cancelled          (RuntimeError)     ended because somebody cancelled it
+    ├── MethodCrashed        crashed            (RuntimeError)     the process that ran the method has ended under it
+    ├── ObjectGone           gone               (ReferenceError)   a remote object is no longer there
     ├── RemoteError          remote_error       (+ builtin raised) the method raised
     ├── InternalError        internal           (RuntimeError)     a bug at the other side, with incident id
     ├── NothingToServe       nothing_to_serve   (ValueError)       a module that names nothing to expose
@@ -50,10 +52,12 @@ __all__ = [
     "InvalidName",
     "LandbridgeError",
     "Malformed",
+    "MethodCrashed",
     "MissingExtra",
     "ModuleOffline",
     "NotConfigured",
     "NothingToServe",
+    "ObjectGone",
     "PermissionDenied",
     "Problem",
     "ProtocolMismatch",
@@ -248,13 +252,22 @@ class PermissionDenied(LandbridgeError, PermissionError):
 
 
 class Busy(LandbridgeError, RuntimeError):
-    """More at a time than a backend takes from one caller; what was refused did not run, or its result was dropped."""
+    """More at a time than a backend takes; what was refused did not run, or its result was dropped.
+
+    Attributes
+    ----------
+    retry_after_s : float or None
+        In how many seconds the backend expects to have room again; calls wait that long and try again by themselves.
+    """
 
     code = "busy"
 
-    def __init__(self, target: str, reason: str) -> None:
-        self.target, self.reason = target, reason
-        super().__init__(f"{target} was refused: {reason}. Let some of your calls end first, then call again.")
+    def __init__(self, target: str, reason: str, retry_after_s: float | None = None) -> None:
+        self.target, self.reason, self.retry_after_s = target, reason, retry_after_s
+        when = "Let some of your calls end first, then call again"
+        if retry_after_s is not None:
+            when = f"Call again in {retry_after_s:g} s"
+        super().__init__(f"{target} was refused: {reason}. {when}.")
 
 
 class ModuleOffline(LandbridgeError, ConnectionError):
@@ -333,6 +346,29 @@ class RemoteError(LandbridgeError):
         self.target, self.type_name, self.remote_text, self.incident = target, type_name, remote_text, incident
         said = f"{type_name}: {remote_text}" if remote_text else type_name
         super().__init__(f"{said}\n(raised in {target}; its owner finds the traceback as incident {incident})")
+
+
+class MethodCrashed(LandbridgeError, RuntimeError):
+    """The process that ran the method has ended under it: killed, out of memory, a crash in C, or ``os._exit``."""
+
+    code = "crashed"
+
+    def __init__(self, target: str, how: str) -> None:
+        self.target, self.how = target, how
+        super().__init__(
+            f"The process that ran {target} {how}. Other calls are not affected. "
+            "Ask for less at once if it ran out of memory; otherwise tell its owner."
+        )
+
+
+class ObjectGone(LandbridgeError, ReferenceError):
+    """A remote object is no longer there: its lease ended, it was released, or its backend has gone."""
+
+    code = "gone"
+
+    def __init__(self, target: str, why: str) -> None:
+        self.target, self.why = target, why
+        super().__init__(f"{target} is no longer there: {why}. Make a new one.")
 
 
 class InternalError(LandbridgeError, RuntimeError):

@@ -52,6 +52,8 @@ EXIT_CODES: dict[str, int] = {
     "not_configured": UNREACHABLE,
     "broker_failed": UNREACHABLE,
     "remote_error": 6,
+    "crashed": 6,
+    "gone": UNREACHABLE,
     "internal": 6,
     "malformed": 6,
     "protocol_mismatch": 6,

@@ -15,7 +15,9 @@ from ..errors import (
     InvalidArguments,
     LandbridgeError,
     Malformed,
+    MethodCrashed,
     ModuleOffline,
+    ObjectGone,
     PermissionDenied,
     Problem,
     ProtocolMismatch,
@@ -39,18 +41,21 @@ _BY_CODE: dict[str, type[LandbridgeError]] = {
     cls.code: cls
     for cls in (
         Busy, CallCancelled, CallLost, CallTimeout, CannotTravel, InternalError, InvalidArguments, Malformed,
-        ModuleOffline, PermissionDenied, ProtocolMismatch, RemoteError, TooLarge, UnknownMember,
+        MethodCrashed, ModuleOffline, ObjectGone, PermissionDenied, ProtocolMismatch, RemoteError, TooLarge,
+        UnknownMember,
     )
 }  # fmt: skip
 
 # What programs read of these errors, beyond the text. The caller knows its target itself.
 _FIELDS: dict[type[LandbridgeError], tuple[str, ...]] = {
-    Busy: ("reason",),
+    Busy: ("reason", "retry_after_s"),
     CallCancelled: ("state",),
     CallTimeout: ("timeout_s", "by_owner"),
     CannotTravel: ("where", "reason"),
     Malformed: ("reason",),
+    MethodCrashed: ("how",),
     ModuleOffline: ("module",),
+    ObjectGone: ("why",),
     ProtocolMismatch: ("ours", "theirs"),
     TooLarge: ("size_bytes", "limit_bytes"),
     UnknownMember: ("module", "member", "suggestion"),
@@ -116,7 +121,7 @@ def meta_to_error(meta: dict[str, Any], target: str) -> LandbridgeError:
         error.by_owner = meta.get("by_owner") is True
     if isinstance(error, CallCancelled) and error.state not in ("stopped", "stopping", "running"):
         error.state = "stopping"
-    if isinstance(error, CallTimeout | CallCancelled):
+    if isinstance(error, CallTimeout | CallCancelled | MethodCrashed | ObjectGone):
         error.target = target
     return error
 
