@@ -7,7 +7,7 @@ VENV := .venv
 NEWEST := .venv-newest
 BIN := $(VENV)/bin
 
-.PHONY: help demo test lint tests tests-newest bench bench-peers pins clean
+.PHONY: help demo test lint tests tests-newest bench bench-peers chaos pins clean
 .DEFAULT_GOAL := help
 
 help:  ## Show this
@@ -40,17 +40,20 @@ lint: $(VENV)/.ready  ## Check style, types and architecture
 	$(BIN)/lint-imports
 
 tests: $(VENV)/.ready  ## Run the tests on the oldest Python
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 4 --dist loadfile
 
 tests-newest: $(NEWEST)/.ready  ## Run the tests on the newest Python that is installed
-	@if [ -x $(NEWEST)/bin/python ]; then $(NEWEST)/bin/python -m pytest; \
+	@if [ -x $(NEWEST)/bin/python ]; then $(NEWEST)/bin/python -m pytest -n 4 --dist loadfile; \
 	else echo "No Python 3.12 or later is installed: tested on one version only."; fi
 
-bench: $(VENV)/.ready  ## Measure beside bare nats-py; writes benchmarks/results/
-	$(BIN)/python benchmarks/run.py
+bench: $(VENV)/.ready  ## Measure beside bare nats-py; writes benchmarks/results/ (ARGS="--quick --only small")
+	$(BIN)/python benchmarks/run.py $(ARGS)
 
-bench-peers: $(VENV)/.ready  ## Measure beside Hypha (installs it into benchmarks/peers/.venv-hypha)
-	$(BIN)/python benchmarks/peers/hypha.py
+bench-peers: $(VENV)/.ready  ## Measure beside Pyro5, Hypha and DASF (installs them into benchmarks/peers/.venv-*)
+	$(BIN)/python benchmarks/peers/run.py $(ARGS)
+
+chaos: $(VENV)/.ready  ## Kill, freeze and cut everything for ten minutes; writes docs/faults.md (ARGS="--minutes 5 --seed 7")
+	$(BIN)/python tools/chaos.py $(ARGS)
 
 pins: $(VENV)/.ready  ## Renew requirements/dev.txt with what is current
 	$(BIN)/python tools/pins.py

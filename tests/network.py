@@ -24,7 +24,6 @@ class Process:
         self._popen = subprocess.Popen(
             [*COMMAND, *arguments], env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
         )
-        self.pid = self._popen.pid
         self._said: list[str] = []
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
@@ -33,10 +32,26 @@ class Process:
             self._reader.join(5)
             raise RuntimeError(f"{arguments} ended with {self._popen.wait()}:\n{self.stderr}")
         self.ready: dict[str, Any] = json.loads(line)
+        # Of `serve`, what does the work is a child of the process that was started.
+        self.pid: int = self.ready["pid"] if self.ready["event"] == "serving" else self._popen.pid
 
     def _read(self) -> None:
         for line in self._popen.stderr:
             self._said.append(line)
+
+    def next_line(self) -> dict[str, Any]:
+        """Wait for the next line of JSON that it prints, and return it."""
+        return json.loads(self._popen.stdout.readline())
+
+    def wait(self, timeout_s: float = 20) -> int:
+        """Wait until it has ended by itself, and return its exit code."""
+        code = self._popen.wait(timeout_s)
+        self._reader.join(5)
+        return code
+
+    def hang_up(self) -> None:
+        """Read no more of what it prints."""
+        self._popen.stdout.close()
 
     @property
     def stderr(self) -> str:
@@ -45,20 +60,37 @@ class Process:
 
     @property
     def running(self) -> bool:
-        return self._popen.poll() is None
+        return self._popen.poll() is None and Path(f"/proc/{self.pid}").exists()
 
     def signal(self, number: int) -> None:
-        self._popen.send_signal(number)
+        """Send a signal to the command, or to what does its work when that is to be frozen or thawed."""
+        if number in (signal.SIGSTOP, signal.SIGCONT):
+            os.kill(self.pid, number)
+        else:
+            self._popen.send_signal(number)
 
     def kill(self) -> None:
         """End it as a crash would."""
         self._popen.kill()
         self._popen.wait()
 
+    def end(self) -> None:
+        """End it as who is in a hurry does: in order, and with a second Ctrl-C when calls still run."""
+        if self._popen.poll() is None:
+            with contextlib.suppress(ProcessLookupError):  # its backend may just have died
+                self.signal(signal.SIGCONT)
+            self._popen.send_signal(signal.SIGTERM)
+            try:
+                self._popen.wait(1.5)
+            except subprocess.TimeoutExpired:
+                self._popen.send_signal(signal.SIGINT)
+        self.stop()
+
     def stop(self, timeout_s: float = 15) -> int:
         """End it in order, and return its exit code."""
         if self.running:
-            self._popen.send_signal(signal.SIGCONT)
+            self.signal(signal.SIGCONT)
+        if self._popen.poll() is None:
             self._popen.send_signal(signal.SIGTERM)
         try:
             code = self._popen.wait(timeout_s)
@@ -87,19 +119,19 @@ class Network:
         self.up = self.start("up", "--json")
         self._count = 0
 
-    def start(self, *arguments: str) -> Process:
+    def start(self, *arguments: str, **env: str) -> Process:
         """Start a `landbridge` command that goes on, and wait until it is ready."""
-        process = Process(list(arguments), self.env)
-        self._stack.callback(process.stop)
+        process = Process(list(arguments), {**self.env, **env})
+        self._stack.callback(process.end)
         return process
 
-    def serve(self, source: str, address: str, *options: str) -> Process:
+    def serve(self, source: str, address: str, *options: str, **env: str) -> Process:
         """Serve a module with this source."""
         self._count += 1
         file = self.folder / f"served_{self._count}" / f"{address.partition('/')[2]}.py"
         file.parent.mkdir()
         file.write_text(textwrap.dedent(source), encoding="utf-8")
-        return self.start("serve", str(file), "--as", address, "--json", *options)
+        return self.start("serve", str(file), "--as", address, "--json", *options, **env)
 
     def run(self, *arguments: str, timeout_s: float = 60, **env: str) -> subprocess.CompletedProcess[str]:
         """Run a `landbridge` command to its end."""

@@ -8,7 +8,17 @@ import tempfile
 import venv
 from pathlib import Path
 
-TOOLS = ["hypothesis", "import-linter", "mypy", "pytest", "pytest-timeout", "ruff"]
+TOOLS = [
+    "hypothesis",
+    "import-linter",
+    "ipykernel",
+    "mypy",
+    "nbclient",
+    "pytest",
+    "pytest-timeout",
+    "pytest-xdist",
+    "ruff",
+]
 ROOT = Path(__file__).resolve().parent.parent
 HEAD = f"""\
 # What tests and development use, exactly; made by `make pins` from the ranges in pyproject.toml and the tools below.

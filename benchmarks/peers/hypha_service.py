@@ -14,7 +14,7 @@ import work
 
 async def main(url: str) -> None:
     server = await connect_to_server({"server_url": url})
-    methods = {name: getattr(work, name) for name in ("add", "add_async")}
+    methods = {name: getattr(work, name) for name in ("add", "add_async", "echo")}
     service = await server.register_service({"id": "work", "config": {"visibility": "public"}, **methods})
     print("ready", service.id, flush=True)
     await asyncio.to_thread(sys.stdin.read)

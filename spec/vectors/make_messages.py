@@ -6,6 +6,7 @@ Run it only to add cases: what is written once is promised, and decodes for ever
 from __future__ import annotations
 
 import json
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -18,20 +19,75 @@ INSTANCE = "0123456789abcdef0123456789abcdef"
 WRITTEN: list[tuple[str, Kind, int, dict[str, Any], bytes]] = [
     ("call", Kind.CALL, 0, {"granted": 2097152}, b"arguments"),
     ("call with a time limit", Kind.CALL, 0, {"granted": 16384, "timeout_s": 2.5}, b""),
-    ("call whose arguments follow", Kind.CALL, 0, {"granted": 2097152, "total": 20}, bytes(range(10))),
-    ("part", Kind.PART, 1, {}, bytes(range(10, 20))),
-    ("beat of a backend accepts the call", Kind.BEAT, 0, {"instance": INSTANCE, "granted": 2097152}, b""),
-    ("beat of a caller", Kind.BEAT, 2, {"granted": 4194304}, b""),
+    ("call whose arguments follow", Kind.CALL, 0, {"granted": 2097152, "total": 1048586}, b""),
+    (
+        "call that is traced and wants what is written",
+        Kind.CALL,
+        0,
+        {
+            "granted": 2097152,
+            "logs": True,
+            "traceparent": "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
+            "tracestate": "rojo=00f067aa0ba902b7",
+        },
+        b"",
+    ),
+    ("part", Kind.PART, 0, {"at": 0}, bytes(range(10))),
+    ("part that ends a value", Kind.PART, 0, {"at": 10, "crc": zlib.crc32(bytes(range(20)))}, bytes(range(10, 20))),
+    ("beat of a backend accepts the call", Kind.BEAT, 0, {"instance": INSTANCE, "granted": 2097152, "next": 1}, b""),
+    (
+        "beat of a backend tells the place in its queue",
+        Kind.BEAT,
+        0,
+        {"instance": INSTANCE, "granted": 2097152, "next": 1, "place": 3},
+        b"",
+    ),
+    (
+        "beat of a backend grants long arguments",
+        Kind.BEAT,
+        0,
+        {"instance": INSTANCE, "granted": 2097152, "next": 1, "bulk_granted": 2097152, "bulk_next": 0},
+        b"",
+    ),
+    ("beat of a caller", Kind.BEAT, 2, {"granted": 4194304, "next": 7}, b""),
+    (
+        "beat of a caller asks again",
+        Kind.BEAT,
+        1,
+        {"granted": 4194304, "next": 7, "bulk_granted": 3145728, "bulk_next": 1048576, "resend": True},
+        b"",
+    ),
     ("cancel", Kind.CANCEL, 2, {}, b""),
     ("progress", Kind.PROGRESS, 0, {"done": 3, "total": 12, "label": "years"}, b""),
     ("progress without an end", Kind.PROGRESS, 5, {"done": 0.25}, b""),
     ("progress with a label that is not ASCII", Kind.PROGRESS, 5, {"done": 1, "label": "Jahre übrig: 海"}, b""),
     ("result", Kind.RESULT, 0, {}, b"value"),
     ("empty result", Kind.RESULT, 0, {}, b""),
-    ("result in parts", Kind.RESULT, 3, {"total": 8388608}, b"first"),
+    ("result that follows", Kind.RESULT, 3, {"total": 8388608}, b""),
     ("item", Kind.ITEM, 70000, {}, b"item"),
-    ("item in parts", Kind.ITEM, 4294967295, {"total": 65536}, b"first"),
+    ("item that follows", Kind.ITEM, 4294967295, {"total": 65536}, b""),
+    ("item behind one that follows", Kind.ITEM, 0, {"after": 65536}, b"item"),
     ("end", Kind.END, 4, {}, b""),
+    ("end behind an item that follows", Kind.END, 4, {"after": 65536}, b""),
+    ("log", Kind.LOG, 2, {"stream": "stderr", "text": "RuntimeWarning: 0/0"}, b""),
+    ("invoke", Kind.INVOKE, 0, {"function": 0, "ask": 1}, b"arguments"),
+    ("return", Kind.RETURN, 1, {"ask": 1}, b"value"),
+    ("return that follows", Kind.RETURN, 2, {"ask": 2, "total": 600000}, b""),
+    (
+        "raised",
+        Kind.RAISED,
+        3,
+        {
+            "code": "remote_error",
+            "text": "stop",
+            "type": "ValueError",
+            "incident": "a1b2",
+            "builtin": "ValueError",
+            "ask": 3,
+            "after": 600000,
+        },
+        b"",
+    ),
     (
         "error raised by the method",
         Kind.ERROR,
@@ -61,6 +117,7 @@ READ: list[tuple[str, bytes]] = [
     ("field that is not known yet", pack(Kind.BEAT, 0, {"granted": 1, "colour": ["blue", {"deep": None}]})),
     ("body that means nothing", pack(Kind.BEAT, 0) + b"ignored"),
     ("numbers written longer than needed", b"\x10\x03\x12\x00\x00\x00\x00\x00\x81\xa7granted\xcf" + bytes(7) + b"\x01"),
+    ("item with 512 bytes of meta", b"\x10\x07\x00\x02" + bytes(4) + b"\x81\xa1x\xda\x01\xfa" + b"x" * 506),
     ("empty map", b"\x10\x08\x01\x00\x00\x00\x00\x00\x80"),
 ]
 
@@ -76,12 +133,13 @@ REFUSED: list[tuple[str, bytes]] = [
     ("version 1.2", b"\x12\x08\x00\x00\x00\x00\x00\x00"),
     ("version 2.0", b"\x20\x08\x00\x00\x00\x00\x00\x00"),
     ("kind 0", b"\x10\x00\x00\x00\x00\x00\x00\x00"),
-    ("kind 11", b"\x10\x0b\x00\x00\x00\x00\x00\x00"),
+    ("kind 15", b"\x10\x0f\x00\x00\x00\x00\x00\x00"),
     ("meta longer than the message", b"\x10\x03\x02\x00\x00\x00\x00\x00\x80"),
     ("meta is a list", _meta(b"\x90")),
     ("meta is cut", _meta(b"\x81\xa7granted")),
     ("meta is followed by more", _meta(b"\x80\x80")),
     ("meta has a key that is a number", _meta(b"\x81\x01\x01")),
+    ("meta has a key that is bytes", _meta(b"\x81\xc4\x01a\x01")),
     ("meta has an extension", _meta(b"\x81\xa1a\xd4\x01x")),
     ("meta has text that is not UTF-8", _meta(b"\x81\xa1a\xa1\xff")),
     ("meta declares four billion entries", _meta(b"\x81\xa1a\xdd\xff\xff\xff\xff")),
@@ -94,6 +152,12 @@ REFUSED: list[tuple[str, bytes]] = [
     ("instance is a wildcard", _meta(b"\x81\xa8instance\xa1*")),
     ("instance has upper case", _meta(b"\x81\xa8instance\xd9\x20" + INSTANCE.upper().encode())),
     ("instance ends with a newline", _meta(b"\x81\xa8instance\xd9\x21" + INSTANCE.encode() + b"\n")),
+    ("resend is a number", _meta(b"\x81\xa6resend\x01")),
+    ("next below zero", _meta(b"\x81\xa4next\xff")),
+    ("at beyond 2**60", _meta(b"\x81\xa2at\xcf\x10\x00\x00\x00\x00\x00\x00\x01", 2)),
+    ("crc of 33 bits", _meta(b"\x81\xa3crc\xcf\x00\x00\x00\x01\x00\x00\x00\x00", 2)),
+    ("function beyond the last", _meta(b"\x81\xa8function\x40", 12)),
+    ("item with more than 512 bytes of meta", _meta(b"\x81\xa1x\xda\x01\xfc" + b"x" * 508, 7)),
     ("label of 201 characters", _meta(b"\x81\xa5label\xd9\xc9" + b"x" * 201, 5)),
 ]
 

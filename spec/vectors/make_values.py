@@ -20,12 +20,12 @@ import cftime
 import numpy as np
 import xarray as xr
 
-from landbridge.wire import encode
+from landbridge.wire import Function, encode
 
 FOLDER = Path(__file__).parent / "values"
 NAMES = {
     "dt": dt, "Decimal": Decimal, "PurePosixPath": PurePosixPath, "UUID": UUID, "ZoneInfo": ZoneInfo, "np": np,
-    "xr": xr, "cftime": cftime, "nan": float("nan"), "inf": float("inf"),
+    "xr": xr, "cftime": cftime, "Function": Function, "nan": float("nan"), "inf": float("inf"),
 }  # fmt: skip
 
 # name: (what it is, in words for every language; the same as a Python expression)
@@ -119,6 +119,10 @@ VECTORS = {
         "two variables over lat and lon, one coordinate without index",
         "xr.Dataset({'t': (('lat', 'lon'), np.zeros((2, 2), '<f4')), 'n': 1},"
         " coords={'lat': [1.0, 2.0], 'lon': [3.0, 4.0], 'area': ('lat', [5.0, 6.0])}, attrs={'title': 'example'})",
+    ),
+    "arguments_functions": (
+        "map of text to the caller's function 0, and to a list of its functions 1 and 0; only as arguments of a call",
+        "{'progress': Function(0), 'steps': [Function(1), Function(0)]}",
     ),
 }  # fmt: skip
 

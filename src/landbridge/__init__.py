@@ -149,12 +149,14 @@ def _default_network(profile: str | None = None) -> Network:
         return network
 
 
-def _reopen(address: str, profile: str | None, timeout_s: float | None) -> Any:
-    """Return the method or module at `address` (what pickled ones become)."""
+def _reopen(address: str, profile: str | None, options: dict[str, Any]) -> Any:
+    """Return the method or module at `address`, or the network itself (what pickled ones become)."""
     network = _default_network(profile)
+    if not address:
+        return network
     if "." not in address:
         return network[address]
-    return network._method(address).options(timeout_s=timeout_s)
+    return network._method(address).options(**options)
 
 
 def _after_fork() -> None:

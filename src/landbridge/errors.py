@@ -105,6 +105,17 @@ class LandbridgeError(Exception):
         """Return the whole text, also where a builtin among the bases would show something else (KeyError)."""
         return str(self.args[0]) if self.args else ""
 
+    def _repr_html_(self) -> str:
+        """Return the error as notebooks show it: what happened, then why and what to do next."""
+        from html import escape  # late: only notebooks need it
+
+        happened, *rest = re.split(r"(?<=[.?:])\s+(?=[A-Z])|\n", printable(str(self), 4000), maxsplit=1)
+        return (
+            '<div style="border-left: 3px solid #c0392b; padding-left: .7em">'
+            f"<b>{escape(type(self).__name__)}</b> <code>{escape(self.code)}</code><br><b>"
+            f'{escape(happened)}</b><div style="white-space: pre-wrap">{escape("".join(rest))}</div></div>'
+        )
+
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle by class, text and fields, whatever arguments the constructor takes."""
         return _rebuild, (type(self), self.args, dict(self.__dict__))
@@ -345,7 +356,10 @@ class RemoteError(LandbridgeError):
     def __init__(self, target: str, type_name: str, remote_text: str, incident: str) -> None:
         self.target, self.type_name, self.remote_text, self.incident = target, type_name, remote_text, incident
         said = f"{type_name}: {remote_text}" if remote_text else type_name
-        super().__init__(f"{said}\n(raised in {target}; its owner finds the traceback as incident {incident})")
+        where = f"raised in {target}"
+        if incident:
+            where += f"; its owner finds the traceback as incident {incident}"
+        super().__init__(f"{said}\n({where})")
 
 
 class MethodCrashed(LandbridgeError, RuntimeError):
@@ -453,7 +467,8 @@ def remote_error(target: str, type_name: str, remote_text: str, incident: str, b
 
 def _reduce_remote(error: RemoteError) -> tuple[Any, ...]:
     builtin = next(base.__name__ for base in type(error).__mro__ if base.__name__ in RAISED_BUILTINS)
-    return remote_error, (error.target, error.type_name, error.remote_text, error.incident, builtin)
+    fields = (error.target, error.type_name, error.remote_text, error.incident, builtin)
+    return remote_error, fields, dict(error.__dict__)
 
 
 def _an(noun: str) -> str:

@@ -18,6 +18,7 @@ from typing import Any
 import landbridge
 
 from .client.network import Method, Module
+from .client.objects import RemoteClass
 from .errors import InvalidName, LandbridgeError
 from .names import check_institute, check_module, nearest
 
@@ -66,7 +67,7 @@ def _fill(module: ModuleType, remote: Module) -> None:
     vars(module)["__all__"] = [
         name
         for name, value in members.items()
-        if isinstance(value, Method | type)
+        if isinstance(value, Method | RemoteClass | type)
         and not hasattr(builtins, name)
         and name not in _KEPT_NAMES
         and name not in sys.modules

@@ -40,6 +40,7 @@ __all__ = [
     "forget_broker",
     "hold_up_lock",
     "local_dir",
+    "memory_bytes",
     "private_read",
     "private_write",
     "read_profile",
@@ -115,7 +116,9 @@ def private_write(path: Path, content: str | bytes) -> None:
     Folders that are missing are made, for the owner only. When this returns, the content survives a power cut.
     """
     _make_private(path.parent)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")  # made with mode 0600
+    _remove_unfinished(path)
+    # Made with mode 0600.
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.{os.getpid()}.")
     try:
         with open(handle, "wb") as file:
             file.write(content.encode() if isinstance(content, str) else content)
@@ -132,6 +135,25 @@ def private_write(path: Path, content: str | bytes) -> None:
             os.fsync(folder)
         finally:
             os.close(folder)
+
+
+def _remove_unfinished(path: Path) -> None:
+    """Remove what writers of `path` left that were killed in the middle: it may hold keys."""
+    for left in path.parent.glob(f".{path.name}.*"):
+        pid = left.name.removeprefix(f".{path.name}.").partition(".")[0]
+        if pid.isascii() and pid.isdigit() and not _is_alive(int(pid)):
+            with suppress(OSError):
+                left.unlink()
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except (OSError, OverflowError):  # it is another user's
+        return True
+    return True
 
 
 def private_read(path: Path, *, limit_bytes: int = _MAX_FILE_BYTES) -> bytes:
@@ -389,3 +411,23 @@ else:
         except BlockingIOError:
             return False
         return True
+
+
+def memory_bytes() -> int:
+    """Return how much memory to plan with: ``LANDBRIDGE_MEMORY_BYTES``, else what the machine or its container has.
+
+    Raises
+    ------
+    NotConfigured
+        When the variable is no number.
+    """
+    chosen = os.environ.get("LANDBRIDGE_MEMORY_BYTES")
+    if chosen is not None:
+        if not chosen.isascii() or not chosen.isdigit():
+            raise NotConfigured(f"LANDBRIDGE_MEMORY_BYTES is {printable(repr(chosen), 60)}, not a number of bytes")
+        return int(chosen)
+    machine = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") if hasattr(os, "sysconf") else 8 << 30
+    for limit in ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"):
+        with suppress(OSError, ValueError):
+            return min(machine, int(Path(limit).read_text()))
+    return machine

@@ -9,7 +9,7 @@ from typing import TextIO
 
 from .errors import printable
 
-__all__ = ["Bar", "bar_text"]
+__all__ = ["Bar", "bar_text", "terminal"]
 
 _REDRAW_S = 0.1
 _WIDTH = 30
@@ -49,7 +49,7 @@ class Bar:
         self._started = time.monotonic()
         self._drawn = 0.0
         self._length = 0
-        self._stream = _terminal()
+        self._stream = terminal()
 
     def update(self, done: float, total: float | None = None, label: str | None = None) -> None:
         """Show how far it is."""
@@ -58,8 +58,17 @@ class Bar:
         now = time.monotonic()
         if now - self._drawn < _REDRAW_S and done != total:
             return
+        self._draw(bar_text(done, total, self._label if label is None else label, now - self._started), now)
+
+    def say(self, text: str) -> None:
+        """Show a few words where the bar would be."""
+        now = time.monotonic()
+        if self._stream is not None and now - self._drawn >= _REDRAW_S:
+            front = f"{printable(self._label, 40)}: " if self._label else ""
+            self._draw(f"{front}{printable(text, 100)}  {now - self._started:.0f} s", now)
+
+    def _draw(self, text: str, now: float) -> None:
         self._drawn = now
-        text = bar_text(done, total, self._label if label is None else label, now - self._started)
         self._write("\r" + text.replace("\n", " ").ljust(self._length))
         self._length = len(text)
 
@@ -87,7 +96,7 @@ class Bar:
         self.close()
 
 
-def _terminal() -> TextIO | None:
+def terminal() -> TextIO | None:
     """Return stderr if it is a terminal."""
     try:
         return sys.stderr if sys.stderr.isatty() else None

@@ -15,7 +15,6 @@ from landbridge.cli.ending import UsageError
 from landbridge.cli.input import read_arguments
 from landbridge.contract import MethodSpec, ParameterSpec
 from landbridge.errors import InvalidArguments
-from landbridge.protocol import VALUE_LIMIT
 
 INT, TEXT, FLAG = {"type": "integer"}, {"type": "string"}, {"type": "boolean"}
 BOX = {"type": "object", "properties": {"west": {"type": "number"}, "wrap": FLAG}, "x-landbridge": "dataclass"}
@@ -128,9 +127,10 @@ def test_what_is_no_ordinary_file_is_not_read(tmp_path, ending):
 
 
 @pytest.mark.parametrize("ending", ["", ".txt", ".json", ".npy", ".csv", ".nc"])
-def test_a_file_longer_than_a_call_may_send_is_refused(tmp_path, ending):
+def test_a_file_too_long_to_be_read_into_memory_is_refused(tmp_path, ending, monkeypatch):
+    monkeypatch.setattr("landbridge.cli.input.memory_bytes", lambda: 8_000)
     with open(tmp_path / f"a{ending}", "wb") as file:
-        file.truncate(VALUE_LIMIT + 1)
+        file.truncate(1_001)
     with pytest.raises(UsageError, match="longer than"):
         read("1", "--data", f"@{tmp_path}/a{ending}")
 

@@ -6,6 +6,9 @@ import signal
 
 import pytest
 
+from landbridge.cli.backend import _is_for_good
+from landbridge.errors import BrokerUnreachable, LandbridgeError, NotConfigured, NothingToServe, PermissionDenied
+
 from .conftest import error_code
 
 
@@ -82,6 +85,37 @@ def test_an_error_in_the_file_shows_its_own_traceback_only(network, tmp_path):
     assert said.count('File "') == 2
     assert said.count(str(tmp_path / "file.py")) >= 2
     assert "landbridge/backend" not in said
+
+
+@pytest.mark.parametrize(
+    ("error", "has_served", "for_good"),
+    [
+        (PermissionDenied("may not serve"), False, True),
+        (BrokerUnreachable("it refuses the credentials (authorization violation)"), False, True),
+        (BrokerUnreachable("nothing listens there"), False, False),
+        (BrokerUnreachable("no longer served: they expired"), True, True),
+        (NotConfigured("no network"), False, False),
+        (NothingToServe("no file"), False, False),
+    ],
+)
+def test_only_what_a_new_start_cannot_mend_is_for_good(error: LandbridgeError, has_served, for_good):
+    assert _is_for_good(error, has_served) is for_good
+
+
+@pytest.mark.parametrize("number", ["0", "-1", "many"])
+def test_a_number_of_workers_that_makes_no_sense_is_a_usage_error(network, number):
+    done = network.run("serve", "file.py", "--as", "awi/file", "--workers", number, "--json")
+    assert (done.returncode, error_code(done.stdout)) == (2, "usage")
+    assert "workers" in done.stderr
+
+
+def test_options_reach_what_is_served(network):
+    process = network.serve(
+        "import sys\n__all__ = ['words']\ndef words(): return sys.argv[1:]", "awi/words", "--workers", "2"
+    )
+    words = network.run("call", "awi/words.words", "--json").stdout
+    assert '"--workers", "2"' in words
+    assert process.stop() == 0
 
 
 @pytest.mark.parametrize("name", ["awi", "Awi/file", "awi/file.f", "lb/file", "awi/class"])

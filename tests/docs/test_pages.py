@@ -37,16 +37,18 @@ def served(tmp_path_factory):
     with running_network(tmp_path_factory.mktemp("pages")) as network:
         network.serve(README.files["ocean.py"], "geomar/ocean")
         network.serve(GUIDE.files["waves.py"], "hereon/waves")
+        network.serve(GUIDE.files["fit.py"], "hereon/fit")
         yield network
 
 
 def test_the_pages_have_what_these_tests_look_for():
     assert list(README.files) == ["ocean.py"]
-    assert list(GUIDE.files) == ["waves.py"]
-    assert len(README.scripts) == len(GUIDE.scripts) == 2
+    assert list(GUIDE.files) == ["waves.py", "fit.py"]
+    assert (len(README.scripts), len(GUIDE.scripts)) == (2, 8)
     assert [words[0] for words, _ in README.sessions[0]] == ["up", "serve"]
     assert len(README.sessions[1]) == 4
     assert len(GUIDE.sessions[1]) == 3
+    assert [words[0] for words, _ in GUIDE.sessions[2]] == ["serve", "serve"]
 
 
 @pytest.mark.parametrize(
@@ -61,9 +63,13 @@ def test_commands_print_what_is_shown(served, words, shown):
         assert "geomar/ocean" in run.stdout or "hereon/waves" in run.stdout
 
 
-@pytest.mark.parametrize("script", [*README.scripts, *GUIDE.scripts], ids=lambda script: script.split("\n")[0])
-def test_scripts_run(served, script):
-    run = served.python(script)
+SCRIPTS = {f"{name} {number}": script for name, page in (("README", README), ("guide", GUIDE))
+           for number, script in enumerate(page.scripts, 1)}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", SCRIPTS)
+def test_scripts_run(served, name):
+    run = served.python(SCRIPTS[name])
     assert run.returncode == 0, run.stderr
 
 
@@ -75,3 +81,11 @@ def test_sharing_with_another_institute_works_as_told(served):
     assert served.run(*asked, LANDBRIDGE_PROFILE="awi/bob").stdout == "26.54\n"
     assert served.run(*asked, LANDBRIDGE_PROFILE="gfz/anna").stdout == "26.54\n"
     assert served.run(*asked, LANDBRIDGE_PROFILE="gfz/otto").returncode == 4
+
+
+@pytest.mark.parametrize("words", [words for words, _ in GUIDE.sessions[2]], ids=" ".join)
+def test_serving_with_options_works_as_told(served, words):
+    options = words[words.index("--as") + 2 :]
+    process = served.serve(GUIDE.files["waves.py"], "hereon/optional", *options)
+    assert process.ready["event"] == "serving"
+    assert process.stop() == 0

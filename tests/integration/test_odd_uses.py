@@ -218,7 +218,7 @@ def test_pickled_methods_keep_their_caller_and_time_limit(network, odd):
         method = lb.connect("awi/anna")["awi/odd"].who.options(timeout_s=30)
         assert copy.deepcopy(method) is method
         again = pickle.loads(pickle.dumps(method))
-        print(again(), again._timeout_s)
+        print(again(), again._options.timeout_s)
     """)
     assert run.stdout == "awi/anna 30\n", run.stderr
 
@@ -278,7 +278,7 @@ def test_an_orderly_stop_loses_no_request(own_network):
 
 
 def test_async_methods_tidy_up_when_their_backend_stops(own_network, tmp_path):
-    process = own_network.serve(ODD, "awi/odd")
+    process = own_network.serve(ODD, "awi/odd", "--grace", "0.5")
     file = tmp_path / "state.txt"
     with lb.connect() as net:
         call = net.awi.odd.tidy.start(str(file))

@@ -1,10 +1,12 @@
 """Laws of the contract: binding is Python's, JSON keeps specs, lowering and reviving are inverse."""
 
+import contextlib
 import dataclasses
 import enum
 import inspect
 import json
 import keyword
+import operator
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -12,13 +14,15 @@ from hypothesis import strategies as st
 from landbridge.contract import (
     ModuleSpec,
     bind,
+    docstring,
     lower_arguments,
+    parse_text,
     read_module,
     rebuild_types,
     revive,
     signature,
 )
-from landbridge.errors import Malformed
+from landbridge.errors import InvalidArguments, Malformed
 
 P = inspect.Parameter
 KINDS = (P.POSITIONAL_ONLY, P.POSITIONAL_OR_KEYWORD, P.VAR_POSITIONAL, P.KEYWORD_ONLY, P.VAR_KEYWORD)
@@ -86,6 +90,32 @@ def test_the_signature_comes_back_from_json(function):
     assert signature(again.methods["f"], {}) == inspect.signature(function)
 
 
+@settings(max_examples=100, deadline=None)
+@given(st.dictionaries(st.sampled_from(["mean", "rows", "fetch"]), functions(), max_size=3), st.data())
+def test_a_class_comes_back_from_json(functions_by_name, data):
+    def method_of(function):
+        def method(self, *args, **kwargs):
+            return function(*args, **kwargs)
+
+        shape = inspect.signature(function)
+        method.__signature__ = shape.replace(parameters=[P("self", P.POSITIONAL_ONLY), *shape.parameters.values()])
+        return method
+
+    Grid = type("Grid", (), {"__init__": lambda self, a, *, b=1: None, "__module__": __name__})
+    for name, function in functions_by_name.items():
+        setattr(Grid, name, method_of(function))
+    flags = data.draw(st.lists(st.sampled_from(["Grid", *(f"Grid.{name}" for name in functions_by_name)])))
+    spec, methods = read_module("a/b", None, {}, classes={"Grid": Grid}, pure=flags[:1], idempotent=flags[1:])
+    again = ModuleSpec.from_json(json.loads(json.dumps(spec.to_json())))
+    assert again == spec
+    assert str(signature(again.classes["Grid"], {})) == "(a, *, b=1)"
+    assert {name for name, method in again.callables().items() if method.idempotent} == set(flags)
+    for name, function in functions_by_name.items():
+        assert signature(again.classes["Grid"].methods[name], {}) == inspect.signature(function)
+        assert again.callables()[f"Grid.{name}"] == methods[f"Grid.{name}"].spec
+    docstring(again.classes["Grid"])
+
+
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=10),
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=6), inner, max_size=4),
@@ -94,10 +124,10 @@ JSON = st.recursive(
 KEYWORDS = [
     "$ref", "type", "enum", "items", "anyOf", "properties", "required", "x-landbridge", "x-enum-names", "default",
     "additionalProperties", "prefixItems", "x-field-names", "minItems", "x-keys", "examples", "readOnly",
-    "x-enum-mixin", "x-enum-aliases", "x-frozen",
+    "x-enum-mixin", "x-enum-aliases", "x-frozen", "x-arguments", "x-returns", "x-awaited",
 ]  # fmt: skip
 WORDS = st.sampled_from(["#/$defs/A", "#/$defs/B", "enum", "flag", "dataclass", "model", "namedtuple", "typeddict",
-                         "integer", "string", "array", "object", "str", "A", "b", "__init__"])  # fmt: skip
+                         "function", "integer", "string", "array", "object", "str", "A", "b", "__init__"])  # fmt: skip
 SCHEMAS = st.recursive(
     WORDS | st.lists(WORDS, max_size=3) | st.lists(st.integers(-1, 3), max_size=3) | st.booleans() | st.integers(0, 3),
     lambda inner: (
@@ -118,6 +148,45 @@ def test_a_foreign_description_is_refused_or_works_without_end(a, b, schema, val
     types = rebuild_types(spec)
     revive(value, spec.methods["f"].returns, types)
     signature(spec.methods["f"], types)
+    docstring(spec.methods["f"])
+    with contextlib.suppress(InvalidArguments):
+        parse_text(spec.methods["f"], spec.types, {"x": "null"})
+
+
+WEIRD = JSON | SCHEMAS
+MAYBE_A_SCHEMA = st.sampled_from([{}, {"type": "integer"}, {"$ref": "#/$defs/A"}]) | SCHEMAS
+NAME = operator.itemgetter("name")
+PARAMETERS = st.lists(
+    st.fixed_dictionaries({"name": st.sampled_from("ab")}, optional={"schema": MAYBE_A_SCHEMA, "default": JSON}),
+    max_size=2,
+    unique_by=NAME,
+)
+OF_CLASSES = st.fixed_dictionaries(
+    {"name": st.sampled_from(["mean", "rows", "Grid"]), "parameters": PARAMETERS},
+    optional={"static": st.booleans(), "streams": st.booleans(), "returns": MAYBE_A_SCHEMA, "doc": st.text(max_size=9)},
+)
+CLASSES = st.builds(
+    lambda name, init, methods, more: more | {"name": name, "init": init | {"name": name}, "methods": methods},
+    st.sampled_from(["Grid", "Sea", "f"]),
+    st.fixed_dictionaries({"parameters": PARAMETERS}, optional={"doc": st.text(max_size=9), "streams": WEIRD}),
+    st.lists(OF_CLASSES, max_size=3, unique_by=NAME),
+    st.dictionaries(st.sampled_from(["doc", "summary", "later", "methods"]), WEIRD, max_size=1),
+)
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.lists(CLASSES, max_size=3, unique_by=NAME) | st.lists(CLASSES | WEIRD, max_size=2))
+def test_foreign_classes_are_refused_or_work(classes):
+    try:
+        spec = ModuleSpec.from_json({"name": "a/b", "methods": [{"name": "f"}], "types": {"A": {}}, "classes": classes})
+    except Malformed:
+        return
+    for cls in spec.classes.values():
+        signature(cls, {})
+        docstring(cls)
+    assert len(spec.callables()) == 1 + sum(1 + len(cls.methods) for cls in spec.classes.values())
+    assert ModuleSpec.from_json(spec.to_json()) == spec
+    assert spec.only(["f", *spec.classes]).classes == spec.classes
 
 
 names = st.text("abcdefgxyz", min_size=1, max_size=6).filter(lambda name: not keyword.iskeyword(name) and name != "mro")

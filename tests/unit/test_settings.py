@@ -282,3 +282,38 @@ def test_a_folder_in_the_place_of_a_file_is_named():
     (folder / "up.lock").mkdir()
     with pytest.raises(NotConfigured, match=r"up\.lock"), settings.hold_up_lock():
         pass
+
+
+def test_memory_is_what_the_environment_says(monkeypatch):
+    monkeypatch.setenv("LANDBRIDGE_MEMORY_BYTES", "123456789")
+    assert settings.memory_bytes() == 123_456_789
+
+
+@pytest.mark.parametrize("text", ["", "4 GB", "-1", "1e9", "٣", "0x10", " 5"])
+def test_memory_that_is_no_number_is_refused(monkeypatch, text):
+    monkeypatch.setenv("LANDBRIDGE_MEMORY_BYTES", text)
+    with pytest.raises(NotConfigured, match="LANDBRIDGE_MEMORY_BYTES"):
+        settings.memory_bytes()
+
+
+def test_memory_is_no_more_than_the_machine_or_its_container_has(monkeypatch):
+    monkeypatch.delenv("LANDBRIDGE_MEMORY_BYTES", raising=False)
+    machine = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    assert 0 < settings.memory_bytes() <= machine
+
+
+@pytest.mark.parametrize(("limit", "expected"), [("1048576\n", 1_048_576), ("max\n", None), ("9" * 30, None)])
+def test_the_limit_of_a_container_counts(monkeypatch, limit, expected):
+    monkeypatch.delenv("LANDBRIDGE_MEMORY_BYTES", raising=False)
+    real = Path.read_text
+
+    def read_text(path, *args, **kwargs):
+        if str(path) == "/sys/fs/cgroup/memory.max":
+            return limit
+        if str(path).startswith("/sys/fs/cgroup/"):
+            raise FileNotFoundError(path)
+        return real(path, *args, **kwargs)
+
+    monkeypatch.setattr(Path, "read_text", read_text)
+    machine = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    assert settings.memory_bytes() == (expected or machine)

@@ -5,10 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sized
 from contextvars import ContextVar
 from datetime import datetime
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar, cast
 
 from ..errors import CallCancelled, printable
 from ..terminal import Bar
+from ..tracing import TraceContext, serving
+
+if TYPE_CHECKING:
+    from .output import CallOutput
 
 __all__ = ["CurrentCall", "current", "current_call", "track"]
 
@@ -28,9 +32,23 @@ class CurrentCall:
         Id of the call, the same in the logs of both sides.
     deadline : datetime or None
         When the call is to have ended, in UTC; None without a time limit.
+    wants_log : bool
+        Whether the caller asked for what the method prints and logs.
+    trace : TraceContext or None
+        The place of this call in the trace of its caller, if that has one.
     """
 
-    __slots__ = ("_cancelled", "_report", "call_id", "caller", "deadline", "target")
+    __slots__ = (
+        "_cancelled",
+        "_output",
+        "_report",
+        "call_id",
+        "caller",
+        "deadline",
+        "target",
+        "trace",
+        "wants_log",
+    )
 
     def __init__(
         self,
@@ -39,13 +57,28 @@ class CurrentCall:
         call_id: str,
         deadline: datetime | None,
         report: Callable[[float, float | None, str], None],
+        wants_log: bool = False,
+        trace: TraceContext | None = None,
     ) -> None:
         self.target = target
         self.caller = caller
         self.call_id = call_id
         self.deadline = deadline
         self._report = report
+        self.wants_log = wants_log
+        self.trace = trace
         self._cancelled = False
+        self._output: CallOutput | None = None
+
+    @property
+    def traceparent(self) -> str | None:
+        """The place of this call in its caller's trace, as W3C Trace Context writes it; None without a trace."""
+        return None if self.trace is None else self.trace.traceparent
+
+    @property
+    def tracestate(self) -> str | None:
+        """What the caller's tracing system sent along with the trace; None when it sent nothing."""
+        return None if self.trace is None else self.trace.state or None
 
     @property
     def cancelled(self) -> bool:
@@ -67,7 +100,8 @@ class CurrentCall:
         self._report(max(float(done), 0.0), None if total is None else max(float(total), 0.0), printable(label, 200))
 
 
-current: ContextVar[CurrentCall | None] = ContextVar("landbridge_current_call", default=None)
+# Also looked at by `tracing.outgoing_trace`, on a floor below.
+current = cast("ContextVar[CurrentCall | None]", serving)
 
 
 def current_call() -> CurrentCall | None:

@@ -10,7 +10,7 @@ from types import ModuleType
 
 from ..errors import NothingToServe
 
-__all__ = ["load"]
+__all__ = ["load", "source_of"]
 
 
 def load(what: str) -> ModuleType:
@@ -42,6 +42,17 @@ def load(what: str) -> ModuleType:
     if known is None:
         raise NothingToServe(f"{what!r} is neither a file nor a module that can be imported here. Check its name.")
     return importlib.import_module(what)
+
+
+def source_of(module: ModuleType) -> str | None:
+    """Return what `load` can be given in another process to load the same module; None if it came from no file."""
+    spec = module.__spec__
+    if spec is None or not spec.has_location or not spec.origin:
+        return None
+    if "." in module.__name__ or not spec.origin.endswith(".py"):
+        return module.__name__
+    file = Path(spec.origin).resolve()
+    return str(file.parent if file.name == "__init__.py" else file)
 
 
 def _load_file(file: Path, stem: str) -> ModuleType:

@@ -3,24 +3,43 @@
 from __future__ import annotations
 
 import asyncio
+import logging
+import secrets
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, Protocol
 
 from .. import wire
-from ..contract import Method
-from ..errors import Busy, LandbridgeError
-from ..protocol import VALUE_LIMIT, Action, Forget, Interrupt, More, Phase, Responder, Run, Send, error_to_meta
+from ..errors import Busy, InternalError, LandbridgeError
+from ..protocol import (
+    Action,
+    Forget,
+    Interrupt,
+    Message,
+    More,
+    OpenLane,
+    Phase,
+    Responder,
+    Returned,
+    Run,
+    Send,
+    error_to_meta,
+)
 from ..security import Caller
+from ..tracing import TraceContext
+from .admission import Admission
 from .context import CurrentCall
+from .logs import call_fields
+from .metrics import Counts
+from .offer import Served
 from .runner import Runner, Running, Style
-from .usage import HELD_BYTES_EACH, Usage
+from .usage import RETRY_S, Usage
 
-__all__ = ["Served", "ServedCall"]
+__all__ = ["ServedCall"]
 
 Parts = Sequence[bytes | memoryview]
 
+_log = logging.getLogger(__name__)
 _DESCRIBE_LIMIT = 4096
 """Largest arguments of a request to describe, in bytes: anybody may ask, so it must cost little."""
 
@@ -28,26 +47,29 @@ _PROGRESS_S = 0.1
 """Progress is told at most this often, in seconds."""
 
 
-@dataclass(frozen=True)
-class Served:
-    """A method as it is served.
+class Office(Protocol):
+    """What a call asks of the backend that serves it."""
 
-    Attributes
-    ----------
-    method : Method
-        What checks the arguments and what is run.
-    style : Style
-        How it is run.
-    share : tuple of str
-        Patterns it is shared with.
-    timeout_s : float or None
-        The owner's time limit.
-    """
+    def publish(self, subject: str, parts: Parts) -> None:
+        """Send one message."""
 
-    method: Method
-    style: Style
-    share: tuple[str, ...]
-    timeout_s: float | None
+    def publish_part(self, subject: str, parts: Parts) -> None:
+        """Send one part of a long value."""
+
+    def is_full(self, line: str) -> bool:
+        """Whether our ``line``, or our ``lane`` for long values, has more to send than it should."""
+
+    def wait_for_room(self, call: ServedCall, line: str) -> None:
+        """Have the call go on once that line is no longer full."""
+
+    def open_lane(self, call: ServedCall) -> None:
+        """See to it that parts can come and go, and tell the call when they can."""
+
+    def forget(self, call: ServedCall) -> None:
+        """Let go of a call: nothing will happen any more."""
+
+    def describe(self, caller: Caller, wanted: object) -> Parts:
+        """Return what the module says of itself to `caller`, who sent these arguments."""
 
 
 class ServedCall:
@@ -67,29 +89,48 @@ class ServedCall:
         Id of the call.
     usage : Usage
         What the caller takes up; bytes that are held for this call are counted there.
+    counts : Counts
+        What is counted of the method.
+    trace : TraceContext or None
+        The caller's place in a trace.
     runner : Runner
         What runs the method.
-    publish : callable
-        Sends the parts of one message to the caller.
-    forget : callable
-        Told the id once nothing will happen any more.
-    describe : callable
-        Gives what the module says of itself to a caller that sent these arguments.
+    office : Office
+        The backend.
+    reply : str
+        The inbox of the call.
+    at_end : callable or None
+        Told the outcome when nothing will happen any more.
+
+    Attributes
+    ----------
+    lane_reply : str
+        Where the caller last said that it takes parts of long values.
+    arguments_bytes : int
+        Size of the arguments, once they are whole; they are held until the call has ended.
     """
 
     __slots__ = (
-        "_describe",
-        "_forget",
+        "_at_end",
+        "_began",
+        "_entered",
+        "_frame",
         "_held",
         "_holds",
         "_last_progress",
         "_loop",
-        "_publish",
+        "_office",
         "_runner",
         "_running",
         "_served",
+        "_trace",
+        "_turn_at",
+        "arguments_bytes",
         "call_id",
         "caller",
+        "counts",
+        "lane_reply",
+        "reply",
         "responder",
         "usage",
     )
@@ -103,74 +144,245 @@ class ServedCall:
         call_id: str,
         *,
         usage: Usage,
+        counts: Counts,
+        trace: TraceContext | None,
         runner: Runner,
-        publish: Callable[[Parts], object],
-        forget: Callable[[str], object],
-        describe: Callable[[Caller, object], Parts],
+        office: Office,
+        reply: str,
+        at_end: Callable[[str], object] | None = None,
     ) -> None:
         self.caller = caller
         self.responder = Responder(
             target,
             instance,
-            interruptible=served is not None and served.style is not Style.FUNCTION,
+            interruptible=served is not None and (served.process or served.style is not Style.FUNCTION),
             limit_s=served.timeout_s if served is not None else None,
-            arguments_limit=VALUE_LIMIT if served is not None else _DESCRIBE_LIMIT,
+            arguments_limit=usage.limit_bytes if served is not None else _DESCRIBE_LIMIT,
+            make_room=wire.room,
+            is_full=office.is_full,
         )
         self._served = served
         self.call_id = call_id
         self.usage = usage
-        self._publish = publish
-        self._forget = forget
-        self._describe = describe
+        self._office = office
+        self.reply = reply
+        self.lane_reply = ""
         self._loop = asyncio.get_running_loop()
+        self.counts = counts
+        self._began = self._loop.time()
+        self._trace = trace.child(secrets.token_hex(8)) if trace is not None else None
         self._runner = runner
         self._running: Running | None = None
+        self._at_end = at_end
+        # The arguments, while they wait for a turn, and how many admissions have let them in.
+        self._frame: memoryview | bytearray | None = None
+        self._entered = 0
+        self._turn_at = 0.0
+        self.arguments_bytes = 0
         self._held: list[int] = []
         self._holds = False
         self._last_progress = 0.0
 
     def act(self, actions: Sequence[Action]) -> None:
-        """Do what the machine asks for."""
+        """Do what the machine asks for; what goes wrong ends this call, and nothing else."""
+        try:
+            self._act(actions)
+        except Exception as error:
+            self._broken(error)
+
+    def received(self, message: Message, now: float) -> None:
+        """Take in a message of the caller."""
+        try:
+            self._act(self.responder.received(message, now))
+        except Exception as error:
+            self._broken(error)
+
+    def _broken(self, error: Exception) -> None:
+        incident, responder = secrets.token_hex(4), self.responder
+        _log.error("incident %s: a call of %s could not be served", incident, responder.target, exc_info=error)
+        text = f"{responder.target} could not be run: {type(error).__name__} at its backend (incident {incident})."
+        failure, now = InternalError(text, incident), self._loop.time()
+        if self._running is None and responder.phase is Phase.RUNNING:
+            self._act(responder.failed(error_to_meta(failure), now))  # no code runs that could end it
+        else:
+            self._act(responder.refuse(failure, now))
+        if responder.phase is Phase.DONE:
+            self._end()
+
+    def _end(self) -> None:
+        self._running = None  # it knows us, too; so both can go at once
+        self._leave()
+        self._office.forget(self)
+
+    def _act(self, actions: Sequence[Action]) -> None:
         for action in actions:
             if type(action) is Send:
-                self._publish(action.parts)
+                if action.to == "inbox":
+                    self._office.publish(self.reply, action.parts)
+                else:
+                    self._office.publish_part(self.lane_reply, action.parts)
             elif type(action) is Run:
                 self._run(action.frame)
             elif type(action) is Forget:
-                self._running = None  # it knows us, too; so both can go at once
-                self._forget(self.call_id)
+                self._end()
             elif type(action) is Interrupt:
-                if self._running is not None and self._running.interrupt():
+                self._withdraw()
+                if self._running is None or self._running.interrupt():
                     self.act(self.responder.stopped(self._loop.time()))
             elif type(action) is More:
                 self._release()
+            elif type(action) is Returned:
+                if action.frame is not None:
+                    self.counts.bytes_in += len(action.frame)
+                if self._running is not None:
+                    self._running.answered(action.ask, action.frame, action.error)
+            elif type(action) is OpenLane:
+                self._office.open_lane(self)
+        if self.responder.out.held_back:
+            self._office.wait_for_room(self, self.responder.out.held_back)
         if (self._holds or self.responder.holds) and self.responder.phase is not Phase.DONE:
             held = self.responder.held_bytes
             self._holds = held > 0
             if not self.usage.hold(self.call_id, held) and held:
-                reason = f"more than {HELD_BYTES_EACH:,} bytes are held for {self.caller}, who does not take them"
-                self.act(self.responder.refuse(Busy(self.responder.target, reason), self._loop.time()))
+                reason = f"more than {self.usage.limit_bytes:,} bytes are held for {self.caller} at once"
+                retry_s = RETRY_S if self.responder.phase is Phase.RECEIVING else None  # otherwise it has run
+                self.act(self.responder.refuse(Busy(self.responder.target, reason, retry_s), self._loop.time()))
 
     @property
     def style(self) -> Style:
         """How its method is run; describing a module is a plain function."""
         return self._served.style if self._served is not None else Style.FUNCTION
 
+    @property
+    def waits(self) -> bool:
+        """Whether its method's code has not begun: it waits for its turn, or for the rest of the arguments."""
+        begun = self._running is not None and self._running.begun
+        return not begun and self.responder.phase in (Phase.RECEIVING, Phase.RUNNING)
+
+    def ended(self) -> None:
+        """Count and log the end of the call: nothing will happen any more."""
+        seconds, outcome = self._loop.time() - self._began, self.responder.outcome
+        self.counts.end(outcome, seconds)
+        if self._at_end is not None:
+            self._at_end(outcome)
+        if _log.isEnabledFor(logging.DEBUG):
+            fields = {**call_fields(self._current(None)), "outcome": outcome, "seconds": round(seconds, 6)}
+            _log.debug(
+                "%s for %s: %s after %.3f s (call %s)",
+                self.responder.target, self.caller, outcome, seconds, self.call_id,
+                extra={"call_fields": fields},
+            )  # fmt: skip
+
+    def _current(self, deadline: datetime | None) -> CurrentCall:
+        responder = self.responder
+        wants_log = bool(responder.extras.get("logs"))
+        return CurrentCall(
+            responder.target, str(self.caller), self.call_id, deadline, self._report, wants_log, self._trace
+        )
+
     def _run(self, frame: memoryview | bytearray) -> None:
+        self.arguments_bytes = len(frame)
+        self.usage.held_bytes += self.arguments_bytes
+        self.counts.bytes_in += self.arguments_bytes
         if self._served is None:
             self._answer_description(frame)
             return
+        if not self._served.admissions:
+            self._begin(self._served, frame)
+            return
+        self._frame = frame
+        self._enter(self._served)
+
+    def _enter(self, served: Served) -> None:
+        """Ask for the turns that are still needed, and run with all of them; `_take_turn` goes on with what waits."""
+        for admission in served.admissions[self._entered :]:
+            try:
+                if not admission.enter(self.caller, self):
+                    return
+            except Busy as error:
+                self.act(self.responder.refuse(error, self._loop.time()))
+                return
+            self._entered += 1
+        frame, self._frame, self._turn_at = self._frame, None, self._loop.time()
+        if frame is not None:
+            self._begin(served, frame)
+
+    def _take_turn(self) -> None:
+        """Go on: one more admission has let it in."""
+        try:
+            self._entered += 1
+            if self._served is not None:
+                self._enter(self._served)
+        except Exception as error:
+            self._broken(error)
+
+    def _waits_for(self) -> Admission[ServedCall] | None:
+        """Return where it waits for a turn; None when it does not."""
+        if self._served is None or self._frame is None or self._entered == len(self._served.admissions):
+            return None
+        return self._served.admissions[self._entered]
+
+    def _withdraw(self) -> None:
+        """Wait for a turn no longer."""
+        admission = self._waits_for()
+        if admission is not None:
+            admission.withdraw(self)
+        self._frame = None
+
+    def _leave(self) -> None:
+        """Give its turns to those who wait for them."""
+        if self._served is None or not self._served.admissions:
+            return
+        self._withdraw()
+        entered, self._entered = self._entered, 0
+        seconds = self._loop.time() - (self._turn_at or self._began)
+        for admission in self._served.admissions[:entered]:
+            for call in admission.leave(self, seconds):
+                call._take_turn()
+
+    def look_after(self, now: float) -> None:
+        """Let time pass."""
+        try:
+            if not self.responder.is_accepted:
+                self.responder.waits(self._place(), now)
+            self._act(self.responder.tick(now))
+        except Exception as error:
+            self._broken(error)
+
+    def tell_place(self, now: float) -> None:
+        """Tell the caller where in the queue its call is, if that has changed."""
+        self.act(self.responder.waits(self._place(), now))
+
+    def turn_away(self, error: LandbridgeError, now: float) -> None:
+        """End the call with `error` if its code has not begun, and have it never begin."""
+        if self.waits and (self._running is None or self._running.withdraw()):
+            self.act(self.responder.refuse(error, now))
+
+    def _place(self) -> int:
+        admission = self._waits_for()
+        if admission is not None:
+            return admission.position(self)
+        return self._runner.position(self._running) if self._running is not None else 0
+
+    def _begin(self, served: Served, frame: memoryview | bytearray) -> None:
         responder = self.responder
         deadline = None
         if responder.deadline is not None:
             deadline = datetime.now(UTC) + timedelta(seconds=responder.deadline - self._loop.time())
-        call = CurrentCall(responder.target, str(self.caller), self.call_id, deadline, self._report)
-        self._running = Running(self._served.method, self._served.style, call, self)
+        self._running = Running(
+            served.method,
+            served.style,
+            self._current(deadline),
+            self,
+            process=served.process,
+            memory_limit=served.memory_limit,
+            function=served.function,
+        )
         self._runner.run(self._running, frame)
 
     def _answer_description(self, frame: memoryview | bytearray) -> None:
         try:
-            parts = self._describe(self.caller, wire.decode(frame))
+            parts = self._office.describe(self.caller, wire.decode(frame))
         except LandbridgeError as error:
             self.failed(error_to_meta(error))
         else:
@@ -178,16 +390,22 @@ class ServedCall:
 
     def _report(self, done: float, total: float | None, label: str) -> None:
         """Take what the method says of its progress, in whatever thread it runs."""
-        self._runner.mailbox.post(self._progress, done, total, label)
-
-    def _progress(self, done: float, total: float | None, label: str) -> None:
+        # Decided here: a loop that says it at each step would keep the other thread busy with what is not told.
         now = self._loop.time()
         if now - self._last_progress >= _PROGRESS_S or done == total:
             self._last_progress = now
-            self.act(self.responder.progress(done, total, label, now))
+            self._runner.mailbox.post(self._progress, done, total, label)
+
+    def _progress(self, done: float, total: float | None, label: str) -> None:
+        self.act(self.responder.progress(done, total, label, self._loop.time()))
+
+    def _count_out(self, size: int) -> None:
+        if self.responder.phase is Phase.RUNNING:  # what comes of a call that has been answered is not sent
+            self.counts.bytes_out += size
 
     def item(self, parts: Parts, size: int) -> None:
         """Send one item of a stream."""
+        self._count_out(size)
         self._held.append(size)
         self.act(self.responder.item(parts, size, self._loop.time()))
         if self.responder.may_produce:
@@ -201,6 +419,7 @@ class ServedCall:
 
     def result(self, parts: Parts, size: int) -> None:
         """Send the value."""
+        self._count_out(size)
         self.act(self.responder.result(parts, size, self._loop.time()))
 
     def finished(self) -> None:
@@ -210,3 +429,17 @@ class ServedCall:
     def failed(self, meta: dict[str, Any]) -> None:
         """Send the error."""
         self.act(self.responder.failed(meta, self._loop.time()))
+
+    def invoke(self, function: int, ask: int, parts: Parts, size: int) -> None:
+        """Ask the caller to call a function that it gave."""
+        try:
+            self.usage.check_may_ask(self)
+        except Busy as error:
+            self.act(self.responder.refuse(error, self._loop.time()))
+            return
+        self._count_out(size)
+        self.act(self.responder.invoke(function, ask, parts, size, self._loop.time()))
+
+    def log(self, stream: str, text: str) -> None:
+        """Send what the method printed or logged."""
+        self.act(self.responder.log(stream, text, self._loop.time()))

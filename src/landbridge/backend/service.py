@@ -10,55 +10,84 @@ import asyncio
 import contextlib
 import logging
 import secrets
+import time
 from collections.abc import Callable, Sequence
-from functools import partial
 
 from .. import wire
-from ..broker import Connection
+from ..broker import Connection, Lane
 from ..broker import Message as Delivered
-from ..contract import read_module
 from ..errors import (
     BrokerUnreachable,
+    Busy,
     CallLost,
-    InternalError,
     LandbridgeError,
     Malformed,
-    PermissionDenied,
+    ObjectGone,
     ProtocolMismatch,
     UnknownMember,
 )
-from ..names import Address, nearest
+from ..names import Address
 from ..protocol import (
+    ANYONE,
     DESCRIBE,
     PRESENCE_S,
-    Action,
+    RELEASE,
+    RENEW,
+    SILENCE_S,
     CallSubject,
+    ControlSubject,
     Kind,
+    Message,
     Presence,
     call_subscription,
     catalogue_subject,
     check_reply,
     control_subscription,
     error_to_meta,
+    lane_subscription,
+    lane_window,
+    object_subscription,
     pack,
     pack_presence,
     parse_call,
     parse_control,
+    parse_object,
     unpack,
 )
-from ..security import Caller, Decision, decide
+from ..security import Caller
+from ..tracing import parse_trace
+from .congestion import Congestion
 from .expose import Exposure
-from .runner import STREAMS, Runner, Style
-from .served import Served, ServedCall
+from .finished import Finished, FinishedCall
+from .metrics import Counts, Metrics
+from .objects import KeptObject, Objects
+from .offer import Offer, Served
+from .questions import answer_questions
+from .runner import STREAMS, Runner
+from .served import ServedCall
 from .threads import Mailbox
-from .usage import RefusalLog, Usage
+from .usage import RETRY_S, TRANSFERS_EACH, RefusalLog, Usage, held_bytes_each
 
 __all__ = ["Backend"]
 
+Parts = Sequence[bytes | memoryview]
+
 _log = logging.getLogger(__name__)
+
+_LAST_BEGINNING_S = 2.0
+"""How long calls that wait may begin then; whoever waits longer is sent elsewhere."""
+
+_ELSEWHERE_S = 0.5
+_STOPPED = "its backend is being stopped"
+_CALLS_NAMED = 5
 _TICK_S = 0.02
+_TICKS_OF_OLD_CALLS = 10
+_PLACES_TOLD = 20
 _THREADS = 16
 _DECISIONS_KEPT = 10_000
+_RECOUNT_S = 0.2
+_AGAIN_BYTES = 8 * 1024 * 1024
+"""How much is sent again unasked when the connection was down. It has most likely arrived; whoever misses more asks."""
 
 
 class Backend:
@@ -76,6 +105,8 @@ class Backend:
         Patterns that every method is shared with, on top of its own.
     network_owner : bool
         Whether the owner of the (embedded) network may call everything.
+    workers : int or None
+        How many worker processes there may be; by default as many as this process may use processors.
     """
 
     def __init__(
@@ -86,33 +117,41 @@ class Backend:
         instance: str,
         share: Sequence[str] = (),
         network_owner: bool = False,
+        workers: int | None = None,
     ) -> None:
         self.address = address
-        self.name = f"{address.institute}/{address.module}"
         self.instance = instance
-        self.spec, methods = read_module(
-            self.name, exposed.doc, {name: method.function for name, method in exposed.methods.items()},
-            version=exposed.version,
-            pure=[name for name, method in exposed.methods.items() if method.pure],
-        )  # fmt: skip
-        self._served = {
-            name: Served(
-                method, Style.of(method), (*share, *exposed.methods[name].share), exposed.methods[name].timeout_s
-            )
-            for name, method in methods.items()
-        }
-        self._network_owner = network_owner
+        self._offer = Offer(address, exposed, share=share, network_owner=network_owner)
+        self.name, self.spec = self._offer.name, self._offer.spec
+        self._objects = Objects(self.name, instance)
+        self._source, self._workers = exposed.source, workers
+        self._run = secrets.token_hex(8)
+        counts = {name: Counts() for name in (*self._offer.served, DESCRIBE)}
+        self.metrics = Metrics(self.name, instance, self.spec.version, time.time(), counts)
+        self._recounted = 0.0
         self._calls: dict[str, ServedCall] = {}
+        # Calls that have just begun are looked after more often: most end before they have to be accepted.
+        self._young: dict[str, ServedCall] = {}
+        self._receiving: set[ServedCall] = set()
+        self._congestion: dict[str, Congestion[ServedCall]] = {}
+        self._held_bytes_each = held_bytes_each()
+        self._finished = Finished(self._held_bytes_each)
+        self._lane: Lane | None = None
         # What was decided for whom. It stays true while we serve: the owner's patterns are given at the start.
         self._decided: dict[CallSubject, tuple[Caller, Served | None, Usage]] = {}
         self._usage: dict[Caller, Usage] = {}
+        # What was found out for whom, and said to those who may call these methods: it takes longer than most calls.
+        self._shared: dict[Caller, tuple[tuple[str, ...], tuple[str, ...]]] = {}
+        self._descriptions: dict[tuple[str, ...], Parts] = {}
         self._refusals = RefusalLog(_log)
         self._connection: Connection | None = None
         self._runner: Runner | None = None
         self._leaving = False
 
-    async def serve(self, connection: Connection, ready: Callable[[], None], stop: asyncio.Event) -> None:
-        """Serve until `stop` is set; then let running calls end for a moment, and tell the others.
+    async def serve(
+        self, connection: Connection, ready: Callable[[], None], stop: asyncio.Event, *, grace_s: float
+    ) -> None:
+        """Serve until `stop` is set; then let running calls end, and tell the others.
 
         Parameters
         ----------
@@ -122,44 +161,90 @@ class Backend:
             Called once requests can arrive.
         stop : asyncio.Event
             When to end.
+        grace_s : float
+            How long calls that run then may go on, in seconds.
         """
         self._connection = connection
         self._loop = asyncio.get_running_loop()
-        self._runner = Runner(Mailbox(self._loop), _THREADS)
         owner, module = self.address.institute, self.address.module
-        await connection.subscribe(control_subscription(owner, module, self.instance), self._control_arrived)
-        requests = await connection.subscribe(call_subscription(owner, module), self._request_arrived, queue="lb")
-        await connection.flush()
-        ticking = asyncio.create_task(self._tick())
-        announcing = asyncio.create_task(self._announce())
+        parts = lane_subscription(owner, module, self.instance)
+        self._lane = lane = Lane(connection, parts, self._control_arrived, self._lane_opened)
+        self._congestion = {"line": Congestion(connection, self._go_on), "lane": Congestion(lane, self._go_on)}
+        runner = Runner(Mailbox(self._loop), _THREADS, name=self.name, source=self._source, workers=self._workers)
+        self._runner = runner
+        going_on: list[asyncio.Task[None]] = []
         try:
+            for instance in (self.instance, ANYONE):
+                await connection.subscribe(control_subscription(owner, module, instance), self._control_arrived)
+            if self.spec.classes:
+                await connection.subscribe(object_subscription(owner, module, self.instance), self._object_called)
+            await answer_questions(
+                connection, self.address, self.spec.summary, self.metrics_now,
+                visible=self._offer.callable_by, publish=self.publish, dropped=self._question_dropped,
+            )  # fmt: skip
+            requests = await connection.subscribe(call_subscription(owner, module), self._request_arrived, queue="lb")
+            await connection.flush()
+            going_on += [asyncio.create_task(self._tick()), asyncio.create_task(self._announce())]
             ready()
-            await stop.wait()
+            await _until(stop, going_on)
             with contextlib.suppress(BrokerUnreachable):
                 await requests.drain(connection.flush)
             self._leaving = True
             self._publish_presence()
-            await self._wait_for_calls()
+            await self._let_calls_end(connection, grace_s)
         finally:
-            ticking.cancel()
-            announcing.cancel()
+            for congestion in self._congestion.values():
+                congestion.close()
+            for task in going_on:
+                task.cancel()
             now = self._loop.time()
             for call in list(self._calls.values()):
-                self._act(call, call.responder.shut_down(now))
-            self._runner.close()
+                call.act(call.responder.shut_down(now))
+            self._objects.close()
+            runner.close()
+            await lane.close()
 
     def reconnected(self) -> None:
         """Take note that the connection is back after a break."""
         now = self._loop.time()
-        for call in self._calls.values():
-            call.responder.reconnected(now)
+        for call in list(self._calls.values()):
+            call.act(call.responder.reconnected(now))
+        self._send_again(now)
         self._publish_presence()
 
-    async def _wait_for_calls(self) -> None:
-        for _ in range(250):
-            if not self._calls:
-                return
+    def _send_again(self, now: float) -> None:
+        """Send what may have gone into a connection that was dead already. Whoever has it ignores it."""
+        room = _AGAIN_BYTES
+        for finished in self._finished.since(now - SILENCE_S):
+            for parts in finished.out.kept:
+                room -= wire.size_bytes(parts)
+                if room < 0:
+                    return
+                self.publish(finished.reply, parts)
+
+    async def _let_calls_end(self, connection: Connection, grace_s: float) -> None:
+        """Wait for the calls that somebody waits for, at most `grace_s`, and not for a connection that has ended."""
+        now = began = self._loop.time()
+        may_begin = True
+        while self._is_waited_for(connection, now) and now - began < grace_s:
             await asyncio.sleep(_TICK_S)
+            now = self._loop.time()
+            if may_begin and now - began >= min(_LAST_BEGINNING_S, grace_s):
+                may_begin = False
+                for call in list(self._calls.values()):
+                    reason = "its backend is being stopped, and had not begun it"
+                    call.turn_away(Busy(call.responder.target, reason, _ELSEWHERE_S), now)
+                if self._calls:
+                    _log.info("waiting up to %g s for %s", grace_s, _told(list(self._calls.values())))
+        if self._calls:
+            _log.warning("the backend stops; cut short: %s", _told(list(self._calls.values())))
+
+    def _is_waited_for(self, connection: Connection, now: float) -> bool:
+        """Whether the end of a call could still reach somebody who wants to hear of it."""
+        if connection.has_ended:
+            return False
+        # While the line is down, silence says nothing about a caller.
+        return any(call.responder.is_awaited(now) or not connection.connected for call in self._calls.values())
 
     async def _announce(self) -> None:
         while True:
@@ -168,19 +253,33 @@ class Backend:
 
     def _publish_presence(self) -> None:
         if self._connection is not None and self._connection.connected:
-            presence = Presence(self.instance, not self._leaving, self.spec.summary[:200], self.spec.version[:40])
+            presence = Presence(
+                self.instance, not self._leaving, self.spec.summary[:200], self.spec.version[:40], run=self._run
+            )
             self._connection.publish(
                 catalogue_subject(self.address.institute, self.address.module), pack_presence(presence)
             )
 
     async def _tick(self) -> None:
-        loop = asyncio.get_running_loop()
+        old: list[ServedCall] = []
+        turn = 0
         while True:
             await asyncio.sleep(_TICK_S)
-            if self._calls:
-                now = loop.time()
-                for call in list(self._calls.values()):
-                    self._act(call, call.responder.tick(now))
+            now = self._loop.time()
+            if not turn:
+                old = list(self._calls.values())
+                for call in old[:_PLACES_TOLD]:
+                    call.tell_place(now)
+                self._finished.expire(now)
+                self._objects.expire(now)
+            # A part of them each time: were it all at once, what arrives meanwhile would wait.
+            for call in old[turn::_TICKS_OF_OLD_CALLS]:
+                call.look_after(now)
+            turn = (turn + 1) % _TICKS_OF_OLD_CALLS
+            for call in list(self._young.values()):
+                call.look_after(now)
+                if call.responder.is_accepted:
+                    self._young.pop(call.call_id, None)
 
     def _request_arrived(self, delivered: Delivered) -> None:
         try:
@@ -190,16 +289,40 @@ class Backend:
             # Whoever sent it has no inbox that we could answer into without writing into somebody else's.
             self._refusals.note("somebody", f"dropped a request: {error.reason}", self._loop.time())
             return
-        if call_id in self._calls:
+        if call_id in self._calls or call_id in self._finished:
             return
         try:
             self._open(subject, call_id, delivered)
         except LandbridgeError as error:
-            who = f"{subject.institute}/{subject.person}"
-            self._refusals.note(who, f"refused {self._target(subject.method)}: {error.code}", self._loop.time())
-            self._refuse(delivered.reply, error)
+            self._refuse(f"{subject.institute}/{subject.person}", subject.method, delivered.reply, error)
 
-    def _open(self, subject: CallSubject, call_id: str, delivered: Delivered) -> None:
+    def _object_called(self, delivered: Delivered) -> None:
+        """Take a request to a method of an object that lives here."""
+        try:
+            subject = parse_object(delivered.subject)
+            call_id = check_reply(delivered.reply, subject.institute, subject.person)
+        except Malformed as error:
+            self._refusals.note("somebody", f"dropped a request: {error.reason}", self._loop.time())
+            return
+        if call_id in self._calls or call_id in self._finished:
+            return
+        caller = Caller(subject.institute, subject.person)
+        try:
+            if subject.method == RELEASE:
+                self._objects.release(subject.object_id, caller)
+                return
+            kept = self._objects.find(subject.object_id, caller, subject.method, self._loop.time())
+            if subject.method == RENEW:
+                return
+            if self._leaving:
+                raise ObjectGone(f"The object of {self.name} whose {subject.method} was called", _STOPPED)
+            name = f"{kept.class_name}.{subject.method}"
+            call = CallSubject(subject.institute, subject.person, subject.owner, subject.module, name)
+            self._open(call, call_id, delivered, kept)
+        except LandbridgeError as error:
+            self._refuse(f"{subject.institute}/{subject.person}", subject.method, delivered.reply, error)
+
+    def _open(self, subject: CallSubject, call_id: str, delivered: Delivered, kept: KeptObject | None = None) -> None:
         runner = self._runner
         if runner is None:
             return
@@ -208,57 +331,128 @@ class Backend:
         if decided is None:
             decided = self._decide_anew(subject)
         caller, served, usage = decided
-        target = self._target(subject.method)
+        target = self._offer.target(subject.method)
+        at_end: Callable[[str], None] | None = None
+        if served is not None and self.spec.classes and not served.method.spec.static:
+            if kept is not None:
+                served, at_end = self._objects.using(served, kept, self._loop.time)
+            elif ":" in subject.method:
+                raise UnknownMember(self.name, subject.method, None)  # it needs an object
+            elif isinstance(served.method.function, type):
+                served, at_end = self._objects.constructing(served, caller, self._loop.time)
         usage.check_room(target, caller, is_stream=served is not None and served.style in STREAMS)
+        if served is not None:
+            for admission in served.admissions:
+                admission.check_room(caller)
         call = ServedCall(
             target, self.instance, served, caller, call_id,
             usage=usage,
+            counts=self.metrics.methods[subject.method.replace(":", ".")],
+            trace=parse_trace(message.meta.get("traceparent"), message.meta.get("tracestate")),
             runner=runner,
-            publish=partial(self._publish, delivered.reply),
-            forget=self._forget,
-            describe=self._description,
+            office=self,
+            reply=delivered.reply,
+            at_end=at_end,
         )  # fmt: skip
         actions = call.responder.opened(message, self._loop.time())
-        self._calls[call_id] = call
+        self._calls[call_id] = self._young[call_id] = call
         call.usage.enter(call)
-        self._act(call, actions)
+        call.counts.begun += 1
+        if kept is not None and at_end is not None:
+            self._objects.use(kept)
+        call.act(actions)
 
     def _decide_anew(self, subject: CallSubject) -> tuple[Caller, Served | None, Usage]:
         caller = Caller(subject.institute, subject.person)
-        served = None if subject.method == DESCRIBE else self._permitted(caller, subject.method)
+        served = None if subject.method == DESCRIBE else self._offer.permitted(caller, subject.method)
         if len(self._decided) >= _DECISIONS_KEPT:
             self._decided.clear()
             self._usage = {each: usage for each, usage in self._usage.items() if usage.calls}
-        decided = self._decided[subject] = (caller, served, self._usage.setdefault(caller, Usage()))
+        decided = self._decided[subject] = (
+            caller,
+            served,
+            self._usage.setdefault(caller, Usage(self._held_bytes_each)),
+        )
         return decided
 
-    def _act(self, call: ServedCall, actions: Sequence[Action]) -> None:
-        """Have a call do what is to be done; what goes wrong ends this call, and nothing else."""
-        try:
-            call.act(actions)
-        except Exception as error:
-            incident = secrets.token_hex(4)
-            target = call.responder.target
-            _log.exception("incident %s: a call of %s could not be served", incident, target)
-            text = f"{target} could not be run: {type(error).__name__} at its backend (incident {incident})."
-            call.failed(error_to_meta(InternalError(text, incident)))
+    def forget(self, call: ServedCall) -> None:
+        """Let go of a call that has ended; what it sent last is kept for a while."""
+        if self._calls.pop(call.call_id, None) is None:
+            return
+        self._young.pop(call.call_id, None)
+        call.usage.leave(call)
+        call.ended()
+        if call in self._receiving:
+            self._receiving.discard(call)
+            self._share_lane()
+        out = call.responder.out
+        if out.keeps:
+            now, size = self._loop.time(), out.kept_bytes
+            self._finished.keep(FinishedCall(call.call_id, call.caller, call.reply, call.lane_reply, out, size, now))
 
-    def _forget(self, call_id: str) -> None:
-        call = self._calls.pop(call_id, None)
-        if call is not None:
-            call.usage.leave(call)
+    def metrics_now(self) -> Metrics:
+        """Return what is counted, with those who wait counted anew, at most five times a second."""
+        now = time.monotonic()
+        if now - self._recounted >= _RECOUNT_S:
+            self._recounted = now
+            for counts in self.metrics.methods.values():
+                counts.waiting = 0
+            for call in self._calls.values():
+                call.counts.waiting += call.waits
+        return self.metrics
 
-    def _target(self, method: str) -> str:
-        return f"{self.name}.{method}"
+    def _question_dropped(self, reason: str) -> None:
+        self._refusals.note("somebody", f"dropped a question: {reason}", self._loop.time())
 
-    def _permitted(self, caller: Caller, name: str) -> Served:
-        served = self._served.get(name)
-        if served is None:
-            raise UnknownMember(self.name, name, nearest(name, self._visible(caller)))
-        decision = self._decide(caller, name, served)
-        if not decision.allowed:
-            raise PermissionDenied(decision.reason)
-        return served
+    def is_full(self, line: str) -> bool:
+        """Whether our ``line``, or our ``lane`` for long values, has more to send than it should."""
+        return self._congestion[line].is_full
+
+    def wait_for_room(self, call: ServedCall, line: str) -> None:
+        """Have the call go on once that line is no longer full."""
+        self._congestion[line].wait(call)
+
+    def _go_on(self, call: ServedCall) -> None:
+        call.act(call.responder.line_has_room(self._loop.time()))
+
+    def open_lane(self, call: ServedCall) -> None:
+        """See to it that parts can come and go, and tell the call when they can."""
+        lane = self._lane
+        if lane is None:
+            return
+        if call.responder.receives_bulk and call not in self._receiving:
+            own = sum(each.caller == call.caller for each in self._receiving)
+            if own >= TRANSFERS_EACH:
+                busy = Busy(call.responder.target, f"{own} long values of {call.caller} are on their way", RETRY_S)
+                call.act(call.responder.refuse(busy, self._loop.time()))
+                return
+            self._receiving.add(call)
+            self._share_lane()
+        if lane.is_open:
+            self._lane_opened_for(call)
+        else:
+            lane.open()
+
+    def _lane_opened(self) -> None:
+        for call in [call for call in self._calls.values() if call.responder.moves_bulk]:
+            self._lane_opened_for(call)
+        for finished in self._finished.since(self._loop.time() - SILENCE_S):
+            if finished.out.bulk is not None:
+                finished.out.bulk.again()
+                self._send_parts(finished)
+
+    def _lane_opened_for(self, call: ServedCall) -> None:
+        call.act(call.responder.lane_opened(self._loop.time(), lane_window(len(self._receiving))))
+
+    def _share_lane(self) -> None:
+        window = lane_window(len(self._receiving))
+        for call in self._receiving:
+            call.responder.share_lane(window)
+
+    def publish_part(self, subject: str, parts: Parts) -> None:
+        """Send a part of a long value; without a place to send it to it waits until the caller names one."""
+        if self._lane is not None and subject:
+            self._lane.publish(subject, parts)
 
     def _control_arrived(self, delivered: Delivered) -> None:
         try:
@@ -269,36 +463,63 @@ class Backend:
             self._refusals.note("somebody", f"dropped a control message: {error.code}", self._loop.time())
             return
         call = self._calls.get(subject.call_id)
+        caller = Caller(subject.institute, subject.person)
         if call is None:
             if message.kind is Kind.BEAT:
-                lost = f"The backend of {self.name} no longer knows this call: it ended while the connection was down"
-                self._refuse(delivered.reply, CallLost(f"{lost}. Its result is lost; call again if that does no harm."))
-        elif call.caller == Caller(subject.institute, subject.person):
-            self._act(call, call.responder.received(message, self._loop.time()))
+                self._answer_latecomer(caller, subject, delivered.reply, message)
+        elif call.caller == caller:
+            if "bulk_granted" in message.meta:
+                call.lane_reply = delivered.reply
+            call.received(message, self._loop.time())
+            if call in self._receiving and not call.responder.receives_bulk:
+                self._receiving.discard(call)
+                self._share_lane()
 
-    def _decide(self, caller: Caller, name: str, served: Served) -> Decision:
-        return decide(caller, self.address.institute, self._target(name), served.share, self._network_owner)
+    def _answer_latecomer(self, caller: Caller, subject: ControlSubject, reply: str, beat: Message) -> None:
+        """Answer a BEAT for a call that has ended: with what was sent last, if its caller has not got it."""
+        finished = self._finished.find(subject.call_id, caller)
+        if finished is None:
+            if subject.instance != ANYONE:
+                lost = CallLost(
+                    f"The backend of {self.name} does not know this call any more: it was started anew, or the call "
+                    "ended long ago. The method may have run, partly, wholly or not at all. Call again if that does no "
+                    "harm."
+                )
+                # Numbered as the message that is due, or it would count as one that has come already.
+                self.publish(reply, [pack(Kind.ERROR, beat.meta.get("next", 0), error_to_meta(lost))])
+            return
+        out = finished.out
+        if "bulk_granted" in beat.meta:
+            finished.lane_reply = reply
+        now = self._loop.time()
+        try:
+            again = out.heard(beat.meta, now) or out.again(now)
+        except Malformed:
+            self._finished.drop(subject.call_id)
+            return
+        for parts in again:
+            self.publish(finished.reply, parts)
+        self._send_parts(finished)
+        if out.keeps:
+            self.publish(finished.reply, out.uncounted(Kind.BEAT, {"instance": self.instance}))
+        else:
+            self._finished.drop(subject.call_id)
 
-    def _visible(self, caller: Caller) -> list[str]:
-        return [name for name, served in self._served.items() if self._decide(caller, name, served).allowed]
+    def _send_parts(self, finished: FinishedCall) -> None:
+        for parts in finished.out.take_bulk():
+            self.publish_part(finished.lane_reply, parts)
 
-    def _description(self, caller: Caller, wanted: object) -> list[bytes | memoryview]:
+    def describe(self, caller: Caller, wanted: object) -> Parts:
         """Return the encoded spec of what `caller` may call; `wanted` may name one member that has to be in it."""
-        member = wanted.get("member") if isinstance(wanted, dict) else None
-        if isinstance(member, str):
-            self._permitted(caller, member)
-        visible = self._visible(caller)
-        if not visible:
-            raise PermissionDenied(
-                f"{self.address.institute} has shared nothing of {self.name} with {caller}; ask "
-                f"{self.address.institute} to share it: landbridge serve FILE --as {self.name} --share '{caller}'"
-            )
-        return wire.encode(self.spec.only(visible).to_json())
+        return self._offer.describe(caller, wanted)
 
-    def _refuse(self, reply: str, error: LandbridgeError) -> None:
-        self._publish(reply, [pack(Kind.ERROR, 0, error_to_meta(error))])
+    def _refuse(self, who: str, method: str, reply: str, error: LandbridgeError) -> None:
+        self._refusals.note(who, f"refused {self._offer.target(method)}: {error.code}", self._loop.time())
+        self.metrics.refuse(error.code)
+        self.publish(reply, [pack(Kind.ERROR, 0, error_to_meta(error))])
 
-    def _publish(self, subject: str, parts: Sequence[bytes | memoryview]) -> None:
+    def publish(self, subject: str, parts: Parts) -> None:
+        """Send one message to a caller."""
         if self._connection is None:
             return
         try:
@@ -306,3 +527,21 @@ class Backend:
         except LandbridgeError as error:
             # The caller hears nothing, asks again after its own reconnect, and is told what became of the call.
             _log.warning("an answer could not be sent: %s", error)
+
+
+async def _until(stop: asyncio.Event, tasks: list[asyncio.Task[None]]) -> None:
+    """Wait for `stop`; raises what ends one of `tasks` before, as all calls would fall silent without it."""
+    stopping = asyncio.ensure_future(stop.wait())
+    try:
+        done, _ = await asyncio.wait([stopping, *tasks], return_when=asyncio.FIRST_COMPLETED)
+        for task in done:
+            task.result()
+    finally:
+        stopping.cancel()
+
+
+def _told(calls: Sequence[ServedCall]) -> str:
+    """Return how many calls there are and some of them, for the log."""
+    some = ", ".join(f"{call.responder.target} for {call.caller}" for call in calls[:_CALLS_NAMED])
+    more = ", ..." if len(calls) > _CALLS_NAMED else ""
+    return f"{len(calls):,} {'call' if len(calls) == 1 else 'calls'} ({some}{more})"

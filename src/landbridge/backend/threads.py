@@ -10,10 +10,12 @@ import asyncio
 import logging
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager, suppress
 from queue import SimpleQueue
 from typing import Any
+
+from .fair import FairQueue
 
 __all__ = ["Gate", "LoopThread", "Mailbox", "Pool"]
 
@@ -80,25 +82,40 @@ class Pool:
     """Threads that run functions, at most `size` at a time; made when needed, daemons, kept afterwards.
 
     Daemons, because a method that never returns must not keep the process from ending. A thread that only waits lends
-    its place to another, so that paused streams keep nobody from being served.
+    its place to another, so that paused streams keep nobody from being served. What waits is served in turns, caller
+    by caller.
     """
 
     def __init__(self, size: int) -> None:
         self._size = size
-        self._tasks: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
-        self._threads = self._idle = self._waiting = self._lent = 0
+        self._tasks: FairQueue[Callable[[], None]] = FairQueue()
+        # One True for each task that was queued, so that threads wait without a lock; None ends a thread.
+        self._tokens: SimpleQueue[bool | None] = SimpleQueue()
+        self._threads = self._idle = self._lent = 0
         self._lock = threading.Lock()
 
-    def submit(self, task: Callable[[], None]) -> None:
-        """Have `task` run in a thread; it must not raise."""
+    def submit(self, task: Callable[[], None], who: Hashable = None) -> None:
+        """Have `task` run in a thread, in the turn of `who`; it must not raise."""
         with self._lock:
-            self._waiting += 1
+            self._tasks.put(who, task)
             try:
                 self._start_if_needed()
-            except BaseException:
-                self._waiting -= 1
-                raise
-        self._tasks.put(task)
+            except RuntimeError:
+                if not self._threads:
+                    self._tasks.discard(task)
+                    raise
+                # No further thread is to be had: it waits for one of those that there are.
+        self._tokens.put(True)
+
+    def withdraw(self, task: Callable[[], None]) -> bool:
+        """Take a task out that has not begun; False when it has."""
+        with self._lock:
+            return self._tasks.discard(task)
+
+    def position(self, task: Callable[[], None]) -> int:
+        """Return the place of a task that waits, from 1; where many wait, how many they are."""
+        with self._lock:
+            return self._tasks.place(task)
 
     @contextmanager
     def lent(self) -> Iterator[None]:
@@ -117,7 +134,7 @@ class Pool:
                     self._lent -= 1
 
     def _start_if_needed(self) -> None:
-        if self._waiting > self._idle and self._threads < self._size + self._lent:
+        if len(self._tasks) > self._idle and self._threads < self._size + self._lent:
             threading.Thread(target=self._work, name=f"landbridge-{self._threads + 1}", daemon=True).start()
             self._threads += 1
             self._idle += 1
@@ -125,16 +142,15 @@ class Pool:
     def close(self) -> None:
         """Let the threads end once they have nothing to do."""
         for _ in range(self._threads):
-            self._tasks.put(None)
+            self._tokens.put(None)
 
     def _work(self) -> None:
-        while True:
-            task = self._tasks.get()
-            if task is None:
-                return
+        while self._tokens.get():
             with self._lock:
+                if not len(self._tasks):  # it was withdrawn
+                    continue
+                task = self._tasks.pop()
                 self._idle -= 1
-                self._waiting -= 1
             task()
             del task  # what it holds (arguments, results) must not live until the next one comes
             with self._lock:

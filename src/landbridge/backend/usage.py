@@ -6,22 +6,32 @@ import logging
 from typing import TYPE_CHECKING
 
 from ..errors import Busy
-from .runner import STREAMS
+from ..settings import memory_bytes
+from .runner import STREAMS, Style
 
 if TYPE_CHECKING:
     from ..security import Caller
     from .served import ServedCall
 
-__all__ = ["CALLS_EACH", "HELD_BYTES_EACH", "STREAMS_EACH", "RefusalLog", "Usage"]
+__all__ = ["CALLS_EACH", "RETRY_S", "STREAMS_EACH", "TRANSFERS_EACH", "RefusalLog", "Usage", "held_bytes_each"]
 
 CALLS_EACH = 20_000
 """Calls of one caller that may be open at a time."""
 
 STREAMS_EACH = 64
-"""Streams of one caller that may be open at a time: each may keep a thread."""
+"""Streams of one caller, and functions that ask him, that may be open at a time: each may keep a thread."""
 
-HELD_BYTES_EACH = 64 * 1024 * 1024
-"""Bytes that are held for one caller: arguments that are not complete, values that wait for credit."""
+TRANSFERS_EACH = 500
+"""Long values that may be on their way from one caller at a time: each takes a mapping, and a process has 65,530."""
+
+
+RETRY_S = 1.0
+"""When whoever was refused because he takes up too much may try again, in seconds."""
+
+
+def held_bytes_each() -> int:
+    """Return how many bytes are held for one caller: arguments that are not whole or wait, values not yet taken."""
+    return max(memory_bytes() // 4, 64 * 1024 * 1024)
 
 
 class RefusalLog:
@@ -50,24 +60,33 @@ class RefusalLog:
 
 
 class Usage:
-    """What one caller takes up: open calls, streams among them, bytes held."""
+    """What one caller takes up: open calls, streams among them, bytes held.
 
-    __slots__ = ("_held", "calls", "held_bytes", "streams")
+    Parameters
+    ----------
+    limit_bytes : int
+        How many bytes may be held.
+    """
 
-    def __init__(self) -> None:
+    __slots__ = ("_asking", "_held", "calls", "held_bytes", "limit_bytes", "streams")
+
+    def __init__(self, limit_bytes: int) -> None:
+        self.limit_bytes = limit_bytes
         self.calls = 0
         self.streams = 0
         self.held_bytes = 0
         self._held: dict[str, int] = {}
+        self._asking: set[str] = set()
 
     def check_room(self, target: str, caller: Caller, *, is_stream: bool) -> None:
         """Refuse a further call, before anything is kept for it; raises `Busy`."""
         if self.calls >= CALLS_EACH:
             raise Busy(target, f"{CALLS_EACH:,} calls of {caller} are open at this backend")
         if is_stream and self.streams >= STREAMS_EACH:
-            raise Busy(target, f"{STREAMS_EACH} streams of {caller} are open at this backend")
-        if self.held_bytes >= HELD_BYTES_EACH:
-            raise Busy(target, f"{self.held_bytes:,} bytes are held for {caller}, who does not take them")
+            raise Busy(target, _too_many_wait(caller))
+        if self.held_bytes >= self.limit_bytes:
+            what = "arguments of calls that have not ended, and values that were not taken"
+            raise Busy(target, f"{self.held_bytes:,} bytes are held for {caller}: {what}", RETRY_S)
 
     def enter(self, call: ServedCall) -> None:
         """Count a call in."""
@@ -77,8 +96,19 @@ class Usage:
     def leave(self, call: ServedCall) -> None:
         """Count a call out."""
         self.calls -= 1
-        self.streams -= call.style in STREAMS
+        self.streams -= call.style in STREAMS or call.call_id in self._asking
+        self._asking.discard(call.call_id)
+        self.held_bytes -= call.arguments_bytes
         self.hold(call.call_id, 0)
+
+    def check_may_ask(self, call: ServedCall) -> None:
+        """Note that a call asks its caller, who alone decides how long it waits; raises `Busy`."""
+        if call.style is not Style.FUNCTION or call.call_id in self._asking:
+            return
+        if self.streams >= STREAMS_EACH:
+            raise Busy(call.responder.target, _too_many_wait(call.caller))
+        self._asking.add(call.call_id)
+        self.streams += 1
 
     def hold(self, call_id: str, size: int) -> bool:
         """Note how many bytes are held for a call; False when that is more than one caller may have."""
@@ -86,4 +116,8 @@ class Usage:
         if size:
             self._held[call_id] = size
         self.held_bytes += size - before
-        return self.held_bytes <= HELD_BYTES_EACH
+        return self.held_bytes <= self.limit_bytes
+
+
+def _too_many_wait(caller: Caller) -> str:
+    return f"{STREAMS_EACH} streams of {caller}, or functions that ask {caller}, are open at this backend"

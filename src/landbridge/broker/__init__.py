@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from .accounts import push_account
 from .connection import Connection
 from .events import Closed, Denied, Disconnected, Event, Reconnected
+from .lane import Lane
 from .messages import Message, Subscription
 
 if TYPE_CHECKING:
@@ -21,6 +22,7 @@ __all__ = [
     "Denied",
     "Disconnected",
     "Event",
+    "Lane",
     "Message",
     "Reconnected",
     "Server",

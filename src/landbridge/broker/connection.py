@@ -27,6 +27,7 @@ __all__ = ["Connection"]
 _log = logging.getLogger(__name__)
 _PING_INTERVAL_S = 5.0
 _QUEUED_LIMIT_BYTES = 32 * 1024 * 1024
+_FULL_BYTES = 8 * 1024 * 1024
 _CLOSE_TIMEOUT_S = 2.0
 _MAX_BACKOFF_S = 2.0
 _REFUSALS_BELIEVED = 3
@@ -53,6 +54,8 @@ class Connection:
         self._urls = tuple(urls)
         self._user_jwt, self._sign, self._on_event = user_jwt, sign, on_event
         self._reconnect_wait_s = reconnect_wait_s
+        self._name = ""
+        self._tls: ssl.SSLContext | None = None
         self._loop = asyncio.get_running_loop()
         self._client: NatsClient
         self._jwt_in_use = ""
@@ -115,7 +118,7 @@ class Connection:
         if not urls:
             raise NotConfigured("No address of a broker was given. Set LANDBRIDGE_URL, or run: landbridge up")
         connection = cls(urls, user_jwt=user_jwt, sign=sign, on_event=on_event, reconnect_wait_s=reconnect_wait_s)
-        connection._urls_now = urls_now
+        connection._urls_now, connection._name, connection._tls = urls_now, name, tls
         failures = []
         for url in urls:
             try:
@@ -128,6 +131,20 @@ class Connection:
         raise BrokerUnreachable(
             f"Cannot connect to the broker. {'; '.join(failures)}. "
             "Check that it runs (on this computer: landbridge up) and what is configured: landbridge doctor"
+        )
+
+    async def sibling(self, on_event: Callable[[Event], None]) -> Connection:
+        """Return a further connection to the same brokers, with the same credentials; raises as `open` does."""
+        urls = self._urls_now() if self._urls_now is not None else self._urls
+        return await Connection.open(
+            urls or self._urls,
+            user_jwt=self._user_jwt,
+            sign=self._sign,
+            name=self._name,
+            on_event=on_event,
+            reconnect_wait_s=self._reconnect_wait_s,
+            tls=self._tls,
+            urls_now=self._urls_now,
         )
 
     async def _open_one(self, url: str, name: str, timeout_s: float, tls: ssl.SSLContext | None) -> None:
@@ -215,6 +232,11 @@ class Connection:
     async def writable(self) -> None:
         """Wait until what was published has gone to the operating system, so that memory stays bounded."""
         await self._client.write_all()
+
+    @property
+    def is_full(self) -> bool:
+        """Whether so much waits to be sent that whoever can wait should; `writable` tells when to go on."""
+        return self._client._pending_data_size > _FULL_BYTES
 
     async def subscribe(self, subject: str, callback: Callable[[Message], None], *, queue: str = "") -> Subscription:
         """Have `callback` called with each message to `subject`, one after the other.
@@ -304,6 +326,11 @@ class Connection:
     def connected(self) -> bool:
         """Whether the broker is there now."""
         return self._client.connected.is_set()
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether it is closed for good."""
+        return self._ended
 
     @property
     def connected_at(self) -> float:

@@ -5,6 +5,7 @@ one, and an upgrade of nats-py must pass them. What is changed, and why:
 
 ===========================  ==========================================================================================
 delivery                     a message goes to a plain function, not through a queue, a task and a coroutine each
+long messages                are put together once; each byte was copied six times (see `reading`)
 publishing                   a plain function that writes once per turn of the loop, not a queue and a task
 text that is not ASCII       a stranger's reply subject of other bytes would end the reader; the message is dropped
 PONG that comes late         ``connect`` returned without being connected and never became so; now it does
@@ -30,6 +31,7 @@ from nats.aio.client import Client, Srv
 from nats.aio.transport import TcpTransport
 
 from .events import denied_by, refuses_credentials
+from .reading import ChunkReader, LongPayloads
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -95,6 +97,20 @@ class _Transport(TcpTransport):
         """Return how much the operating system has not yet taken."""
         return int(self._io_writer.transport.get_write_buffer_size())
 
+    async def connect(self, uri: Any, buffer_size: int, connect_timeout: int) -> None:
+        loop = asyncio.get_running_loop()
+        reader = ChunkReader(buffer_size, loop)
+        protocol = asyncio.StreamReaderProtocol(reader, loop=loop)
+        opening = loop.create_connection(lambda: protocol, uri.hostname, uri.port)
+        transport, _ = await asyncio.wait_for(opening, connect_timeout)
+        self._bare_io_reader = self._io_reader = reader
+        self._bare_io_writer = self._io_writer = asyncio.StreamWriter(transport, protocol, reader, loop)
+
+    def hand_on(self) -> None:
+        """Give out what the socket gives as it is: the handshake, which reads lines, is over."""
+        if isinstance(self._io_reader, ChunkReader):
+            self._io_reader.hand_on()
+
     async def wait_closed(self) -> None:
         # What is still to be sent is waited for; from a broker that does not read, for ever.
         closed = asyncio.ensure_future(self._closed())
@@ -125,6 +141,7 @@ class NatsClient(Client):
         self._write_scheduled = False
         self._writer: asyncio.Task[None] | None = None
         self._error_times: deque[float] = deque(maxlen=_MAX_ERRORS)
+        self._ps = LongPayloads(self)
 
     # Hot paths
 
@@ -308,9 +325,14 @@ class NatsClient(Client):
             await super().force_reconnect()
 
     async def _read_loop(self) -> None:
+        if type(self._transport) is _Transport:
+            self._transport.hand_on()
         await super()._read_loop()
         # It returns when the connection is lost, which others noticed then, and on any error it does not know.
-        if self._reading_task is asyncio.current_task() and self._status in (Client.CONNECTED, Client.CONNECTING):
+        task = asyncio.current_task()
+        if task is None or task.cancelling():  # the loop is ending
+            return
+        if self._reading_task is task and self._status in (Client.CONNECTED, Client.CONNECTING):
             await self._start_anew("its messages could not be read")
 
     async def _attempt_reconnect(self) -> None:

@@ -35,6 +35,7 @@ _COMMANDS = {
     "ls": "List the modules of the network.",
     "describe": "Show what a module offers, or how one of its methods is called.",
     "call": "Call a method and print its value, or write it to a file.",
+    "top": "Show how busy the modules of the network are.",
     "doctor": "Test each step of the way to the network and say which one fails.",
     "demo": "Run a small network of three institutes on real data.",
 }

@@ -16,6 +16,7 @@ from .. import wire
 from ..client.call import Call
 from ..client.link import Link
 from ..client.loop import io_loop
+from ..client.options import Options
 from ..contract import MethodSpec, ModuleSpec, rebuild_types
 from ..names import Address, parse_address
 from .console import say, show, show_json
@@ -139,7 +140,7 @@ def _started(
 ) -> Call:  # fmt: skip
     parts = wire.encode(arguments)
     started = Call(str(address), method, types, link)
-    io_loop().call_soon_threadsafe(started.begin, link, address, parts, wire.size_bytes(parts), timeout_s)
+    io_loop().call_soon_threadsafe(started.begin, link, address, parts, wire.size_bytes(parts), Options(timeout_s))
     return started
 
 

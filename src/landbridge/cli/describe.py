@@ -5,7 +5,7 @@ from __future__ import annotations
 import textwrap
 from typing import Any
 
-from ..contract import MethodSpec, ModuleSpec, docstring
+from ..contract import ClassSpec, MethodSpec, ModuleSpec, docstring
 from ..contract.schema import JsonSchema
 from ..contract.schema import describe as type_text
 from ..names import parse_address
@@ -17,12 +17,12 @@ __all__ = ["describe"]
 
 
 def describe(address: str, /, *, profile: str | None = None, json: bool = False) -> None:
-    """Show what a module offers, or how one of its methods is called.
+    """Show what a module offers, how one of its methods is called, or what a class of it has.
 
     Parameters
     ----------
     address
-        institute/module or institute/module.method.
+        institute/module, institute/module.method or institute/module.Class.
     profile
         Which network, and as whom; by default the network of this computer.
     json
@@ -35,11 +35,12 @@ def describe(address: str, /, *, profile: str | None = None, json: bool = False)
     if where.member is None:
         show_json(spec.to_json()) if json else show(safe(_module(spec)))
         return
-    method = method_of(spec, where.member, me)
+    cls = spec.classes.get(where.member)
+    method = method_of(spec, where.member, me) if cls is None else cls.init
     if json:
-        show_json({"module": spec.name, **method.to_json(), "types": spec.types})
+        show_json({"module": spec.name, **(cls or method).to_json(), "types": spec.types})
     else:
-        show(safe(_method(spec, method)))
+        show(safe(_method(spec, method) if cls is None else _class(spec, cls)))
 
 
 def _module(spec: ModuleSpec) -> str:
@@ -49,11 +50,25 @@ def _module(spec: ModuleSpec) -> str:
         lines.append(textwrap.indent(f"{name}{signature_text(method)}", "  "))
         if method.summary:
             lines.extend(textwrap.wrap(method.summary, 100, initial_indent=" " * 6, subsequent_indent=" " * 6))
-    if spec.methods:
-        lines += ["", f"More of one of them: landbridge describe {spec.name}.METHOD"]
+    for name, cls in spec.classes.items():
+        lines.append(textwrap.indent(f"class {name}{signature_text(cls.init)}", "  "))
+        if cls.summary:
+            lines.extend(textwrap.wrap(cls.summary, 100, initial_indent=" " * 6, subsequent_indent=" " * 6))
+        lines += [textwrap.indent(f".{each}{signature_text(method)}", " " * 6) for each, method in cls.methods.items()]
+    if spec.methods or spec.classes:
+        lines += ["", f"More of one of them: landbridge describe {spec.name}.{'METHOD' if spec.methods else 'CLASS'}"]
     else:
         lines.append("  It shows you no methods: its owner has not shared any with you.")
     return "\n".join(lines)
+
+
+def _class(spec: ModuleSpec, cls: ClassSpec) -> str:
+    parts = [f"class {spec.name}.{cls.name}{signature_text(cls.init)}", cls.doc or cls.summary, docstring(cls.init)]
+    for name, method in cls.methods.items():
+        parts.append(f".{name}{signature_text(method)}")
+        if docstring(method):
+            parts.append(textwrap.indent(docstring(method), "    "))
+    return "\n\n".join(part for part in parts if part)
 
 
 def _method(spec: ModuleSpec, method: MethodSpec) -> str:

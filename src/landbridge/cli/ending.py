@@ -21,12 +21,12 @@ from __future__ import annotations
 import os
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from ..errors import LandbridgeError
 from .console import prepare_streams, say, show_json
 
-__all__ = ["BUG", "CANCELLED", "EXIT_CODES", "UNREACHABLE", "USAGE", "UsageError", "run"]
+__all__ = ["BUG", "CANCELLED", "EXIT_CODES", "UNREACHABLE", "USAGE", "UsageError", "run", "run_command"]
 
 BUG = 1
 USAGE = 2
@@ -69,10 +69,16 @@ class UsageError(Exception):
 
 def run(words: Sequence[str]) -> int:
     """Run the command that `words` say, and return its exit code; every error has become text on stderr."""
+    from .app import dispatch
+
+    return run_command(lambda: dispatch(words), "--json" in (words[: words.index("--")] if "--" in words else words))
+
+
+def run_command(command: Callable[[], int], with_json: bool) -> int:
+    """Run a command, and return the exit code it returns or ends with; every error has become text on stderr."""
     prepare_streams()
-    with_json = "--json" in (words[: words.index("--")] if "--" in words else words)
     try:
-        code = _run(words, with_json)
+        code = _run(command, with_json)
         sys.stdout.flush()
     except BrokenPipeError:
         # Nobody reads any more. What Python still holds must go nowhere, or it would complain at exit.
@@ -81,11 +87,9 @@ def run(words: Sequence[str]) -> int:
     return code
 
 
-def _run(words: Sequence[str], with_json: bool) -> int:
-    from .app import dispatch
-
+def _run(command: Callable[[], int], with_json: bool) -> int:
     try:
-        return dispatch(words)
+        return command()
     except LandbridgeError as error:
         return _failed(error.code, str(error), with_json)
     except UsageError as error:

@@ -27,7 +27,7 @@ from typing import Any
 from ..contract import MethodSpec, parse_text
 from ..contract.schema import JsonSchema, resolve
 from ..errors import InvalidArguments, MissingExtra, Problem, printable
-from ..protocol import VALUE_LIMIT
+from ..settings import memory_bytes
 from .ending import UsageError
 
 __all__ = ["fields_of", "is_flag", "read_arguments"]
@@ -256,6 +256,7 @@ def _content(file: Path) -> bytes:
     """Return what a file holds, which must be an ordinary one and not longer than a call may send."""
     # Not blocking: a pipe would have us wait for its other end. Checked on the open file, so that nobody can exchange
     # it between the check and the reading.
+    limit = memory_bytes() // 8
     handle = os.open(file, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
     try:
         if not stat.S_ISREG(os.fstat(handle).st_mode):
@@ -263,11 +264,11 @@ def _content(file: Path) -> bytes:
                 f"@{file}: this is no ordinary file. Name one, or give the value on stdin, with - in the place of @…"
             )
         with open(handle, "rb", closefd=False) as stream:
-            content = stream.read(VALUE_LIMIT + 1)
+            content = stream.read(limit + 1)
     finally:
         os.close(handle)
-    if len(content) > VALUE_LIMIT:
-        raise UsageError(f"@{file}: this file is longer than the {VALUE_LIMIT:,} bytes that a call may send.")
+    if len(content) > limit:
+        raise UsageError(f"@{file}: this file is longer than the {limit:,} bytes that are read into memory at once.")
     return content
 
 

@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import Any
 
 from ..contract import MethodSpec, ModuleSpec, ParameterSpec, docstring, signature
-from ..contract.schema import JsonSchema, describe, resolve
+from ..contract.schema import JsonSchema, describe, needs_function, resolve
 from .console import safe, width_of
 from .input import fields_of, is_flag
 
@@ -119,6 +119,8 @@ def _lines(parameter: ParameterSpec, types: Mapping[str, JsonSchema]) -> Iterato
     if parameter.kind == "var_positional":
         yield f"{parameter.name.upper()} …", _about(parameter, "Any number of values.", types)
         return
+    if needs_function(parameter.schema) and not parameter.required:
+        return  # a shell can not give one
     if is_flag(parameter.schema, types):
         yield f"--{parameter.name}, --no-{parameter.name}", _about(parameter, "", types)
         return

@@ -96,7 +96,7 @@ def method_of(spec: ModuleSpec, member: str, me: str) -> MethodSpec:
     """
     found = spec.methods.get(member)
     if found is None:
-        if not spec.methods:
+        if not spec.methods and not spec.classes:
             raise PermissionDenied(
                 f"{spec.name} shows {me} none of its methods: they are not shared with {me}. "
                 f"Ask {spec.name.partition('/')[0]} to serve it with --share {me}."

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import signal
 import sys
 
-from .console import safe
-
-__all__ = ["log_to_stderr", "stop_on_signals"]
+__all__ = ["stop_on_signals"]
 
 
 def stop_on_signals() -> asyncio.Event:
@@ -35,22 +32,3 @@ def stop_on_signals() -> asyncio.Event:
         else:
             loop.add_signal_handler(number, told)
     return stop
-
-
-class _SafeFormatter(logging.Formatter):
-    """Tracebacks and names from elsewhere stand in the log, which somebody reads in a terminal.
-
-    Only the first line of a record begins with a time: a text of several lines cannot pass for several records.
-    """
-
-    def format(self, record: logging.LogRecord) -> str:
-        return safe(super().format(record)).replace("\n", "\n  | ")
-
-
-def log_to_stderr(level: int) -> None:
-    """Send the log of this process to stderr."""
-    handler = logging.StreamHandler()
-    handler.setFormatter(_SafeFormatter("%(asctime)s %(levelname)s %(message)s", "%Y-%m-%d %H:%M:%S"))
-    root = logging.getLogger()
-    root.addHandler(handler)
-    logging.getLogger("landbridge").setLevel(level)

@@ -10,7 +10,8 @@ from ..hub import up as network
 from ..settings import RunningBroker
 from .console import say, show, show_json
 from .ending import UsageError
-from .signals import log_to_stderr, stop_on_signals
+from .logs import log_to_stderr
+from .signals import stop_on_signals
 
 __all__ = ["up"]
 

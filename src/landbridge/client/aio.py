@@ -6,21 +6,31 @@ Everything runs in the loop of whoever opened the network, but for looking up th
 from __future__ import annotations
 
 import asyncio
+import inspect
+import sys
+import weakref
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Generator
+from contextlib import suppress
+from functools import partial
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .. import wire
-from ..contract import MethodSpec, ModuleSpec, bind, lower_arguments, revive
+from ..contract import ClassSpec, MethodSpec, ModuleSpec, bind, lower_arguments, revive
 from ..errors import CallCancelled, InvalidName, LandbridgeError, ProtocolMismatch, UnknownMember
 from ..names import Address, nearest, parse_address
-from ..protocol import Item, Progress
+from ..protocol import Invoke, Item, Log, Progress
+from . import functions
 from .access import Access
-from .link import Link
+from .link import Link, Request
+from .objects import Handle
+from .observers import refuse_pickling
+from .options import DEFAULT, Options
+from .request import Attempt
 from .types import types_of
 
-__all__ = ["AsyncCall", "AsyncInstitute", "AsyncMethod", "AsyncModule", "AsyncNetwork"]
+__all__ = ["AsyncCall", "AsyncInstitute", "AsyncMethod", "AsyncModule", "AsyncNetwork", "AsyncObject"]
 
 _Described = tuple[ModuleSpec, dict[str, type]]
 
@@ -40,13 +50,14 @@ class AsyncNetwork:
     def __init__(self, resolve: Callable[[], Access]) -> None:
         self._resolve = resolve
         self._link_open: Link | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._asked: dict[str, asyncio.Task[_Described]] = {}
         self._described: dict[str, _Described] = {}
 
     async def __aenter__(self) -> AsyncNetwork:
         link = Link(await asyncio.to_thread(self._resolve), self._forget)
         await link.open()
-        self._link_open = link
+        self._link_open, self._loop = link, asyncio.get_running_loop()
         return self
 
     async def __aexit__(
@@ -57,7 +68,16 @@ class AsyncNetwork:
     async def close(self) -> None:
         """Disconnect; calls that still run are told to stop."""
         if self._link_open is not None:
+            self._check_loop()
             await self._link_open.close()
+
+    def _check_loop(self) -> None:
+        """Refuse to be used in another event loop, where nobody would ever be woken."""
+        if asyncio.get_running_loop() is not self._loop:
+            raise RuntimeError(
+                "This network, or a call in it, is used in another event loop than the one that entered it. "
+                "Enter one in each loop: async with lb.AsyncNetwork() as net"
+            )
 
     @property
     def _link_now(self) -> Link:
@@ -129,7 +149,7 @@ class AsyncModule:
     def __getattr__(self, name: str) -> AsyncMethod:
         if name.startswith("_"):
             raise AttributeError(name)
-        return AsyncMethod(self._network, self._where._replace(member=name), None)
+        return AsyncMethod(self._network, self._where._replace(member=name))
 
     def __repr__(self) -> str:
         return f"<landbridge module {self._where} (async)>"
@@ -138,10 +158,13 @@ class AsyncModule:
 class AsyncMethod:
     """A remote method; calling it starts the call, awaiting the call gives the value."""
 
-    def __init__(self, network: AsyncNetwork, address: Address, timeout_s: float | None) -> None:
+    def __init__(
+        self, network: AsyncNetwork, address: Address, options: Options = DEFAULT, handle: Handle | None = None
+    ) -> None:
         self._network = network
         self._address = address
-        self._timeout_s = timeout_s
+        self._options = options
+        self._handle = handle
 
     def __call__(self, *args: Any, **kwargs: Any) -> AsyncCall:
         """Call the method."""
@@ -149,16 +172,46 @@ class AsyncMethod:
 
     def start(self, *args: Any, **kwargs: Any) -> AsyncCall:
         """Call the method; must be in the network's loop."""
-        return AsyncCall(self._network, self._address, args, kwargs, self._timeout_s)
+        return AsyncCall(self._network, self._address, args, kwargs, self._options, self._handle)
 
-    def options(self, *, timeout_s: float | None = None) -> AsyncMethod:
+    def options(self, *, timeout_s: float | None = None, logs: bool = False) -> AsyncMethod:
         """Return the same method with other options, as `landbridge.client.network.Method.options` has them."""
-        if timeout_s is not None and not timeout_s > 0:
-            raise ValueError(f"timeout_s must be more than 0 s, not {timeout_s!r}")
-        return AsyncMethod(self._network, self._address, timeout_s)
+        return AsyncMethod(self._network, self._address, Options(timeout_s, logs), self._handle)
 
     def __repr__(self) -> str:
         return f"<landbridge method {self._address} (async)>"
+
+
+class AsyncObject:
+    """An object that lives at a backend; its methods are its attributes. ``async with`` ends its life there."""
+
+    def __init__(self, network: AsyncNetwork, handle: Handle, lease: Handle, spec: ClassSpec) -> None:
+        self._network = network
+        self._handle = handle
+        self._lease = lease
+        weakref.finalize(handle, _let_go, asyncio.get_running_loop(), network._link_now, lease).atexit = False
+        for name, method in spec.methods.items():
+            address = handle.where._replace(member=f"{spec.name}.{name}")
+            vars(self)[name] = AsyncMethod(network, address, handle=None if method.static else handle)
+
+    async def __aenter__(self) -> AsyncObject:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._network._link_now.leases.release(self._lease)
+
+    if TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> AsyncMethod: ...
+
+    def __repr__(self) -> str:
+        return f"<landbridge object of {self._handle.where} (async)>"
+
+
+def _let_go(loop: asyncio.AbstractEventLoop, link: Link, lease: Handle) -> None:
+    """Release an object that nobody holds any more; from whatever thread found that out."""
+    with suppress(RuntimeError):  # the loop has been closed, and the connection with it
+        loop.call_soon_threadsafe(link.leases.release, lease)
 
 
 class AsyncCall:
@@ -166,19 +219,26 @@ class AsyncCall:
 
     __slots__ = (
         "_address",
+        "_answering",
         "_awaiting",
         "_begun",
-        "_call_id",
+        "_class",
         "_ended",
         "_error",
         "_frame",
+        "_functions",
+        "_handle",
         "_items",
+        "_made",
         "_network",
+        "_options",
+        "_request",
         "_spec",
-        "_timeout_s",
         "_types",
         "_waiting",
+        "notice",
         "progress",
+        "queue_place",
         "target",
     )
 
@@ -188,14 +248,23 @@ class AsyncCall:
         address: Address,
         args: tuple[Any, ...],
         kwargs: dict[str, Any],
-        timeout_s: float | None,
+        options: Options,
+        handle: Handle | None = None,
     ) -> None:
+        network._check_loop()
         self.target = str(address)
         self.progress: Progress | None = None
+        self.queue_place = 0
+        self.notice = ""
+        self._functions = functions.Functions()
+        self._answering: set[asyncio.Task[None]] | tuple[()] = ()  # made for the first function that is called
         self._network = network
         self._address = address
-        self._timeout_s = timeout_s
-        self._call_id = ""
+        self._options = options
+        self._handle = handle
+        self._class: ClassSpec | None = None
+        self._made: AsyncObject | None = None
+        self._request: Request | None = None
         self._spec: MethodSpec | None = None
         self._types: dict[str, type] = {}
         self._ended = False
@@ -211,8 +280,8 @@ class AsyncCall:
             self._start(described, args, kwargs)
         else:
             # Copied: the caller may change an array while we ask what the module offers.
-            copied = wire.decode(b"".join(wire.encode(lower_arguments([list(args), kwargs]))))
-            args, kwargs = copied  # type: ignore[misc]
+            encoded = wire.encode(lower_arguments([list(args), kwargs], self._functions.stand_in))
+            args, kwargs = wire.decode(b"".join(encoded), function_of=self._functions.__getitem__)  # type: ignore[misc]
             self._begun = asyncio.get_running_loop().create_task(self._begin(args, kwargs))
 
     async def _begin(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
@@ -229,16 +298,24 @@ class AsyncCall:
             return
         spec, self._types = described
         name = self._address.member or ""
-        method = spec.methods.get(name)
+        method = spec.callables().get(name) if spec.classes else spec.methods.get(name)
+        self._class = spec.classes.get(name)
         if method is None:
             self._begun = asyncio.get_running_loop().create_task(self._ask_why(spec, name))
             return
         self._spec = method
         # Copied: the caller may change an array as soon as this returns.
-        encoded = wire.encode(lower_arguments(bind(method, args, kwargs)))
+        encoded = wire.encode(lower_arguments(bind(method, args, kwargs), self._functions.stand_in))
         parts = [bytes(part) if isinstance(part, memoryview) else part for part in encoded]
-        self._call_id = self._network._link_now.start(
-            self._address, parts, wire.size_bytes(parts), self, self._timeout_s
+        self._request = self._network._link_now.start(
+            self._address,
+            parts,
+            wire.size_bytes(parts),
+            self,
+            self._options.timeout_s,
+            idempotent=method.idempotent or method.pure,
+            extras=self._options.extras(),
+            handle=self._handle,
         )
 
     async def _ask_why(self, spec: ModuleSpec, name: str) -> None:
@@ -266,7 +343,15 @@ class AsyncCall:
         self._refuse_stream()
         if self._frame is None or self._spec is None:
             raise ProtocolMismatch.of_method(self.target, "now is a stream")
-        return revive(wire.decode(self._frame), self._spec.returns, self._types)
+        value = revive(wire.decode(self._frame), self._spec.returns, self._types)
+        if self._class is None:
+            return value
+        if self._made is None:  # whoever awaits it again gets the same object, which is released once
+            handle = Handle(self._address, value)
+            lease = handle.lease()
+            self._network._link_now.leases.keep(lease)
+            self._made = AsyncObject(self._network, handle, lease, self._class)
+        return self._made
 
     def _refuse_stream(self) -> None:
         if self._spec is not None and self._spec.streams:
@@ -274,6 +359,7 @@ class AsyncCall:
             raise TypeError(f"{self.target} is a stream: loop over it with `async for` instead of awaiting it")
 
     def _change(self) -> asyncio.Future[None]:
+        self._network._check_loop()
         waiting: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting.append(waiting)
         return waiting
@@ -282,13 +368,15 @@ class AsyncCall:
         return self._each()
 
     async def _each(self) -> AsyncIterator[Any]:
+        self._network._check_loop()
         try:
             while True:
                 while not isinstance(self._items, tuple) and self._items:
                     item = self._items.popleft()
                     schema = self._spec.items if self._spec is not None else None
                     value = revive(wire.decode(item.frame), schema, self._types)
-                    self._network._link_now.took(self._call_id, item.cost)
+                    if self._request is not None:
+                        self._network._link_now.took(self._request, item)
                     yield value
                 if not self._ended:
                     await self._change()
@@ -301,12 +389,17 @@ class AsyncCall:
         finally:
             self._request_cancel()
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Refuse, and say what to pickle instead."""
+        refuse_pickling(self.target)
+
     def done(self) -> bool:
         """Whether the call has ended, in whatever way."""
         return self._ended
 
     async def cancel(self) -> str:
         """Stop the remote work and return what became of it, as `Call.cancel` does."""
+        self._network._check_loop()
         self._request_cancel()
         try:
             async with asyncio.timeout(5.0):
@@ -319,14 +412,17 @@ class AsyncCall:
     def _request_cancel(self) -> None:
         if self._ended:
             return
-        if self._call_id:
-            self._network._link_now.cancel(self._call_id)
+        if self._request is not None:
+            self._network._link_now.cancel(self._request)
         else:
             self._end(None, CallCancelled(self.target, "stopped"))
 
     def _end(self, frame: memoryview | bytearray | None, error: Exception | None) -> None:
         if not self._ended:
             self._ended, self._frame, self._error = True, frame, error
+            self._request = None  # which knows us: the value is to go when nobody holds it
+            for task in self._answering:
+                task.cancel()  # nobody waits any more for what the method's functions give
             self._wake()
 
     def _wake(self) -> None:
@@ -338,6 +434,45 @@ class AsyncCall:
     def progressed(self, progress: Progress) -> None:
         """Take note of how far the method is."""
         self.progress = progress
+
+    def waits(self, place: int) -> None:
+        """Take note of the call's place in the backend's queue."""
+        self.queue_place = place
+
+    def noticed(self, notice: str) -> None:
+        """Take note of why nothing moves now."""
+        self.notice = notice
+
+    def logged(self, log: Log) -> None:
+        """Show a line that the method wrote."""
+        print(log.text.rstrip("\n"), file=sys.stdout if log.stream == "stdout" else sys.stderr)
+
+    def invoked(self, invoke: Invoke) -> None:
+        """Have a function that was given to the call called: a coroutine here, another in a thread."""
+        attempt = self._request.attempt if self._request is not None else None
+        task = asyncio.get_running_loop().create_task(self._answer(invoke, attempt))
+        if isinstance(self._answering, tuple):
+            self._answering = set()
+        self._answering.add(task)
+        task.add_done_callback(self._answering.discard)
+
+    async def _answer(self, invoke: Invoke, attempt: Attempt | None) -> None:
+        try:
+            function, args, kwargs = self._functions.find(invoke.function, invoke.frame)
+            if inspect.iscoroutinefunction(function):
+                value = await function(*args, **kwargs)
+            else:
+                value = await asyncio.to_thread(function, *args, **kwargs)
+            parts = functions.encoded(value)
+        except BaseException as error:  # the method is told, whatever it was
+            answer = partial(Link.raised, meta=functions.raised_meta(error))
+        else:
+            answer = partial(Link.returned, parts=parts, size=wire.size_bytes(parts))
+        # A method that is run again asks anew: what the lost run asked for must not answer that.
+        if self._request is not None and attempt is not None and self._request.attempt is attempt:
+            link = self._network._link_now
+            link.took(self._request, invoke)
+            answer(link, self._request, invoke.ask)
 
     def item_arrived(self, item: Item) -> None:
         """Take one item of a stream."""

@@ -2,26 +2,37 @@
 
 from __future__ import annotations
 
+import contextvars
 import os
+import sys
+import threading
 import time
-from collections.abc import Generator, Iterator
+from collections import deque
+from collections.abc import Generator, Iterator, Sequence
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any
 
 from .. import wire
 from ..contract import MethodSpec, revive
 from ..errors import CallCancelled, LandbridgeError, ProtocolMismatch
-from ..protocol import Item, Progress
-from ..terminal import Bar
-from .loop import in_io_thread, io_loop
+from ..names import Address
+from ..protocol import Invoke, Item, Log, Progress
+from .functions import Functions, encoded, raised_meta
+from .loop import in_io_thread, io_loop, stay_if_exiting
+from .objects import Handle
+from .observers import refuse_pickling
+from .options import DEFAULT, Options
+from .watching import View, shown
 
 if TYPE_CHECKING:
-    from .link import Link
+    from .link import Link, Request
+    from .request import Attempt
 
 __all__ = ["Call", "Progress"]
 
 _CANCEL_WAIT_S = 5.0
 _EVENTS_KEPT = 1000
+_LINES_KEPT = 200
 
 
 class _End:
@@ -42,9 +53,22 @@ class Call:
         What the method last said of itself: `done`, `total` (None if unknown), `label`.
     bytes_sent, bytes_received : int
         What has travelled so far: the arguments, and the value or items.
+    queue_place : int
+        The call's place in the backend's queue, from 1; 0 when it runs.
+    notice : str
+        Why nothing moves now, in words: the broker is away, the backend is busy. Empty when it does.
+    log_lines : deque of (str, str)
+        The last lines that the method wrote, if they were asked for: stream (``stdout``, ``stderr``, ``log``) and text.
     """
 
-    def __init__(self, target: str, spec: MethodSpec, types: dict[str, type], network: object) -> None:
+    def __init__(
+        self,
+        target: str,
+        spec: MethodSpec,
+        types: dict[str, type],
+        network: object,
+        functions: Functions | None = None,
+    ) -> None:
         self.target = target
         # Held while the call runs: a network that nobody holds disconnects.
         self._network: object | None = network
@@ -52,23 +76,69 @@ class Call:
         self.progress: Progress | None = None
         self.bytes_sent = 0
         self.bytes_received = 0
+        self.queue_place = 0
+        self.notice = ""
+        self.log_lines: deque[tuple[str, str]] = deque(maxlen=_LINES_KEPT)
+        # When the progress that is under way began to be told, and where it stood then.
+        self._pace_from: tuple[float, float] | None = None
+        self._cancel_asked = False
         self._spec = spec
         self._types = types
         self._link: Link | None = None
-        self._call_id = ""
+        self._request: Request | None = None
         # Filled by the I/O thread, emptied by whoever waits, whom it wakes with a single hand-over.
-        self._arrived: SimpleQueue[Progress | Item | _End] = SimpleQueue()
+        self._arrived: SimpleQueue[Progress | Item | Log | _End] = SimpleQueue()
         self._frame: memoryview | bytearray | None = None
         self._error: LandbridgeError | None = None
         self._ended = False
         self._started_at = time.monotonic()
         self._ended_at = 0.0
+        self._is_drained = False  # whether all that came before the end has been looked at: lines of the method
         self._value: Any = None
         self._has_value = False
+        self._functions = functions or Functions()
+        # So that what they print goes where it would go if they were called here, as to the cell of a notebook.
+        self._context = contextvars.copy_context()
+        self._asked: SimpleQueue[tuple[Invoke, Attempt] | None] | None = None
 
     def __repr__(self) -> str:
-        state = "ended" if self._ended else "running"
-        return f"<landbridge call {self.target}: {state}>"
+        return f"<landbridge call {self.target}: {self.state}>"
+
+    def _repr_html_(self) -> str:
+        """Return the card of the call as it stands now."""
+        from .card import call_html
+        from .html import without_fail
+
+        return without_fail(lambda: call_html(self), self.target)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Refuse, and say what to pickle instead."""
+        refuse_pickling(self.target)
+
+    @property
+    def state(self) -> str:
+        """``running``, ``stopping`` (asked to, and not yet answered), ``done``, ``failed`` or ``cancelled``."""
+        if not self._ended:
+            return "stopping" if self._cancel_asked else "running"
+        if self._error is None:
+            return "done"
+        return "cancelled" if isinstance(self._error, CallCancelled) else "failed"
+
+    @property
+    def error(self) -> LandbridgeError | None:
+        """What the call ended with instead of a value; None while it runs."""
+        return self._error
+
+    @property
+    def seconds_left(self) -> float | None:
+        """How long it may still take, at the pace so far; None if nothing tells."""
+        pace, progress = self._pace_from, self.progress
+        if self._ended or pace is None or progress is None or not progress.total:
+            return None
+        since, first = pace
+        if progress.done <= first:
+            return None
+        return (time.monotonic() - since) * max(progress.total - progress.done, 0) / (progress.done - first)
 
     @property
     def seconds(self) -> float:
@@ -98,14 +168,20 @@ class Call:
         """
         if self._spec.streams:
             raise TypeError(f"{self.target} is a stream: loop over the call instead of asking for its result")
-        self._wait(timeout)
-        if self._error is not None:
-            raise self._error
+        if not self._is_drained:
+            with shown(self) as view:
+                self._wait(timeout, view)
+        return self._outcome()
+
+    def _outcome(self) -> Any:
+        self._raise_error()
+        frame = self._frame  # looked at first: another thread may be here, too
         if not self._has_value:
-            if self._frame is None:
+            if frame is None:
                 raise self._changed("now is a stream")
-            self._value = revive(wire.decode(self._frame), self._spec.returns, self._types)
-            self._has_value, self._frame = True, None
+            self._value = revive(wire.decode(frame), self._spec.returns, self._types)
+            self._has_value = True
+            self._frame = None
         return self._value
 
     def cancel(self) -> str:
@@ -120,12 +196,15 @@ class Call:
         if self._ended:
             return self._error.state if isinstance(self._error, CallCancelled) else "finished"
         self._request_cancel()
-        deadline = time.monotonic() + _CANCEL_WAIT_S
-        while not self._ended and time.monotonic() < deadline:
-            self._next(deadline - time.monotonic())
+        self._wait_for_end(_CANCEL_WAIT_S)
         if isinstance(self._error, CallCancelled):
             return self._error.state
         return "finished" if self._ended else "stopping"
+
+    def _wait_for_end(self, timeout_s: float) -> None:
+        deadline = time.monotonic() + timeout_s
+        while not self._ended and (left := deadline - time.monotonic()) > 0:
+            self._next(left)
 
     def events(self) -> Iterator[Progress]:
         """Go through what the method says of its progress, as it comes, until the call has ended.
@@ -142,10 +221,12 @@ class Call:
     def _events(self) -> Iterator[Progress]:
         while True:
             event = self._next(None)
-            if event is None:
+            if isinstance(event, _End):
                 return
             if isinstance(event, Progress):
                 yield event
+            else:
+                _print(event)
 
     def __iter__(self) -> Iterator[Any]:
         """Go through the items of a stream as they come; leaving the loop stops the remote generator."""
@@ -154,51 +235,56 @@ class Call:
         return _Stream(self)
 
     def _items(self) -> Generator[Any, None, None]:
-        try:
-            with Bar(self._spec.name) as bar:
+        with shown(self) as view:
+            try:
                 while True:
-                    event = self._next(None)
-                    if event is None:
+                    event = self._next(view.refresh_s)
+                    if isinstance(event, _End):
                         break
-                    if isinstance(event, Progress):
-                        bar.update(event.done, event.total, event.label or None)
+                    view.look()
+                    if not isinstance(event, Item):
+                        _print(event, view)
                         continue
                     value = revive(wire.decode(event.frame), self._spec.items, self._types)
-                    io_loop().call_soon_threadsafe(self.took_in_loop, event.cost)
-                    bar.close()
+                    io_loop().call_soon_threadsafe(self.took_in_loop, event)
+                    view.pause()
                     yield value
-            if self._error is not None:
-                raise self._error
-            if self._frame is not None:
-                raise self._changed("now returns one value")
-        finally:
-            if not self._ended:
-                self._request_cancel()
+            finally:
+                if not self._ended:
+                    self._request_cancel()
+        self._raise_error()
+        if self._frame is not None:
+            raise self._changed("now returns one value")
+
+    def _raise_error(self) -> None:
+        if self._error is not None:
+            stay_if_exiting()
+            raise self._error
 
     def _changed(self, what: str) -> LandbridgeError:
         return ProtocolMismatch.of_method(self.target, what)
 
-    def _wait(self, timeout: float | None) -> None:
+    def _wait(self, timeout: float | None, view: View) -> None:
         deadline = None if timeout is None else time.monotonic() + timeout
-        if self._ended and self._arrived.empty():
-            return
         try:
-            with Bar(self._spec.name) as bar:
-                while not self._ended:
-                    left = None if deadline is None else deadline - time.monotonic()
-                    if left is not None and left <= 0:
-                        raise TimeoutError(
-                            f"{self.target} has not ended after the {timeout:g} s that result() waits; it goes on."
-                        )
-                    event = self._next(left)
-                    if isinstance(event, Progress):
-                        bar.update(event.done, event.total, event.label or None)
+            while True:
+                left = None if deadline is None else max(deadline - time.monotonic(), 0)
+                event = self._next(view.refresh_s if left is None else min(left, view.refresh_s or left))
+                if isinstance(event, _End):
+                    self._is_drained = True
+                    return
+                if event is None and deadline is not None and time.monotonic() >= deadline:
+                    raise TimeoutError(
+                        f"{self.target} has not ended after the {timeout:g} s that result() waits; it goes on."
+                    )
+                view.look()
+                _print(event, view)
         except KeyboardInterrupt:
             self._request_cancel()
             raise
 
-    def _next(self, timeout: float | None) -> Progress | Item | None:
-        """Return the next event; None at the end, or when `timeout` passed."""
+    def _next(self, timeout: float | None) -> Progress | Item | Log | _End | None:
+        """Return the next event; None when `timeout` passed."""
         if self._pid != os.getpid():
             raise RuntimeError(f"{self.target} was called before this process was forked; its parent gets the answer.")
         if in_io_thread():
@@ -209,39 +295,99 @@ class Call:
             return None
         if isinstance(event, _End):
             self._arrived.put(event)  # for whoever else waits
-            return None
+        stay_if_exiting()
         return event
 
     def _request_cancel(self) -> None:
         # Through the loop in any case: the call itself may still be waiting there to begin. In a forked child it is the
         # parent's call, which goes on.
         if self._pid == os.getpid():
+            self._cancel_asked = True
             io_loop().call_soon_threadsafe(self.cancel_in_loop)
 
     # What follows is called in the I/O thread.
 
-    def begin(self, link: Link, target: Any, parts: Any, size: int, timeout_s: float | None) -> None:
+    def begin(
+        self,
+        link: Link,
+        target: Address,
+        parts: Sequence[bytes | memoryview],
+        size: int,
+        options: Options = DEFAULT,
+        handle: Handle | None = None,
+    ) -> None:
         """Start the call on `link`."""
         self._link = link
         self.bytes_sent = size
-        try:
-            self._call_id = link.start(target, parts, size, self, timeout_s)
-        except LandbridgeError as error:
-            self.ended(None, error)
+        idempotent = self._spec.idempotent or self._spec.pure
+        self._request = link.start(
+            target,
+            parts,
+            size,
+            self,
+            options.timeout_s,
+            idempotent=idempotent,
+            extras=options.extras(),
+            handle=handle,
+        )
 
     def cancel_in_loop(self) -> None:
         """Ask for the call to be stopped."""
-        if self._link is not None:
-            self._link.cancel(self._call_id)
+        if self._link is not None and self._request is not None:
+            self._link.cancel(self._request)
 
-    def took_in_loop(self, cost: int) -> None:
+    def took_in_loop(self, item: Item) -> None:
         """Take note that an item has been used."""
-        if self._link is not None:
-            self._link.took(self._call_id, cost)
+        if self._link is not None and self._request is not None:
+            self._link.took(self._request, item)
+
+    def waits(self, place: int) -> None:
+        """Take note of the call's place in the backend's queue."""
+        self.queue_place = place
+
+    def noticed(self, notice: str) -> None:
+        """Take note of why nothing moves now."""
+        self.notice = notice
+
+    def logged(self, log: Log) -> None:
+        """Take a line that the method wrote."""
+        self.log_lines.append((log.stream, log.text))
+        if self._arrived.qsize() < _EVENTS_KEPT:
+            self._arrived.put(log)
+
+    def invoked(self, invoke: Invoke) -> None:
+        """Have a function that was given to the call called, by a thread of its own: here nobody may wait."""
+        if self._asked is None:
+            self._asked = SimpleQueue()
+            threading.Thread(target=self._answer, args=(self._asked,), name="landbridge-functions", daemon=True).start()
+        if self._request is not None and self._request.attempt is not None:
+            self._asked.put((invoke, self._request.attempt))
+
+    def _answer(self, asked: SimpleQueue[tuple[Invoke, Attempt] | None]) -> None:
+        while (question := asked.get()) is not None:
+            invoke, attempt = question
+            try:
+                function, args, kwargs = self._functions.find(invoke.function, invoke.frame)
+                parts = encoded(self._context.run(function, *args, **kwargs))
+            except BaseException as error:  # the method is told, whatever it was
+                self._tell(invoke, attempt, "raised", raised_meta(error))
+            else:
+                self._tell(invoke, attempt, "returned", parts, wire.size_bytes(parts))
+
+    def _tell(self, invoke: Invoke, attempt: Attempt, how: str, *what: Any) -> None:
+        def tell() -> None:
+            # A method that is run again asks anew: what the lost run asked for must not answer that.
+            if self._link is not None and self._request is not None and self._request.attempt is attempt:
+                self._link.took(self._request, invoke)
+                getattr(self._link, how)(self._request, invoke.ask, *what)
+
+        io_loop().call_soon_threadsafe(tell)
 
     def progressed(self, progress: Progress) -> None:
         """Take note of how far the method is."""
-        self.progress = progress
+        before, self.progress = self.progress, progress
+        if before is None or before.total != progress.total or before.done > progress.done:
+            self._pace_from = time.monotonic(), progress.done
         if self._arrived.qsize() < _EVENTS_KEPT:
             self._arrived.put(progress)
 
@@ -256,8 +402,19 @@ class Call:
         self.bytes_received += len(frame) if frame is not None else 0
         self._ended_at = time.monotonic()
         self._ended = True
+        self._request = None  # which knows us: the value is to go when nobody holds it, not when cycles are looked for
+        if self._asked is not None:
+            self._asked.put(None)
         self._network = None
         self._arrived.put(_END)
+
+
+def _print(event: Progress | Item | Log | None, view: View | None = None) -> None:
+    """Let a line of the method come out as it would have come out at home."""
+    if isinstance(event, Log):
+        if view is not None:
+            view.pause()
+        print(event.text.rstrip("\n"), file=sys.stdout if event.stream == "stdout" else sys.stderr)
 
 
 class _Stream(Iterator[Any]):

@@ -1,4 +1,4 @@
-"""One connection of a caller: drives a `Caller` for each call, hands its events on, and keeps the catalogue.
+"""One connection of a caller: drives a `Caller` for each call, and hands its events on.
 
 Everything here runs in the loop that the connection belongs to.
 """
@@ -7,62 +7,87 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import itertools
 import logging
 import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 from .. import wire
-from ..broker import Closed, Connection, Denied, Event, Reconnected
+from ..broker import Closed, Connection, Denied, Disconnected, Event, Lane, Reconnected
 from ..broker import Message as Delivered
 from ..contract import ModuleSpec
 from ..errors import (
     BrokerUnreachable,
+    Busy,
+    CallCancelled,
     CallLost,
     CallTimeout,
     LandbridgeError,
     Malformed,
     ModuleOffline,
+    ObjectGone,
     PermissionDenied,
     ProtocolMismatch,
     TooLarge,
-    UnknownModule,
 )
-from ..names import Address, nearest
+from ..names import Address
 from ..protocol import (
+    ANYONE,
     CATALOGUE_SUBSCRIPTION,
     DESCRIBE,
+    MESSAGE,
+    PART,
+    SILENCE_S,
     SMALLEST_WINDOW,
     WINDOW,
     Action,
     Caller,
     Ended,
     Forget,
+    Invoke,
     Item,
+    Kind,
+    Log,
+    OpenLane,
     Progress,
     Send,
+    Waits,
     call_subject,
     control_subject,
     inbox_subject,
     inbox_subscription,
-    parse_catalogue,
+    lane_window,
+    object_subject,
+    pack,
     unpack,
-    unpack_presence,
 )
+from ..settings import memory_bytes
+from ..tracing import outgoing_trace
 from .access import Access
+from .again import again_in
+from .directory import Directory
+from .objects import Handle, Leases
 from .observers import Collecting, Observer, Waiting
+from .pace import UNANSWERED, Pace
+from .request import Attempt, Request
 
-__all__ = ["CATALOGUE", "Link"]
+__all__ = ["CATALOGUE", "Link", "Request"]
 
 _log = logging.getLogger(__name__)
 _TICK_S = 0.1
-_INSTANCES_KEPT = 1000
 _ITEMS_KEPT = 100_000
 _ITEMS_KEPT_BYTES = 64 * 1024 * 1024
 _DESCRIBE_TIMEOUT_S = 4.5
+_DESCRIPTION_BYTES = 16 * 1024 * 1024
 _CLOSE_TICKS = 100
 _CREDIT_BYTES = 32 * 1024 * 1024
 """What all calls of one connection may have under way together: half of what the broker holds before it cuts us."""
+
+_RESTART_S = 3.0
+"""How long a backend that was there a moment ago is given to come back before a module counts as offline."""
+
+_AGAIN_OFFLINE_S = 15.0
+_AWAY = "the broker is away; waiting for it"
 
 CATALOGUE = Address("lb", "catalogue", "modules")
 """The method of the broker's own module that lists all modules, those offline too: a stream of pages."""
@@ -81,17 +106,24 @@ class Link:
 
     def __init__(self, access: Access, on_module: Callable[[str], None] | None = None) -> None:
         self.access = access
-        self.modules: dict[str, set[str]] = {}
-        self._on_module = on_module
+        self.directory = Directory(on_module, self._backend_restarted)
         self._connection: Connection | None = None
         self._conn_id = secrets.token_hex(16)
-        self._calls: dict[str, _Entry] = {}
+        self._lane_id = secrets.token_hex(16)
+        self._lane: Lane | None = None
+        self._calls: dict[str, Attempt] = {}
+        self.leases = Leases(self)
+        self._waiting: set[Request] = set()
+        self._receiving: set[Attempt] = set()
+        self._paces: dict[tuple[str, str], Pace[Attempt]] = {}
+        self._limit_bytes = memory_bytes() * 3 // 4
         self._ticking: asyncio.Task[None] | None = None
         self._known_names: dict[Address, tuple[str, str]] = {}
         self._inbox = inbox_subscription(access.institute, access.person, self._conn_id)
         self._id_place = slice(len(self._inbox) - 3, len(self._inbox) - 3 + 32)
         self._closed = ""
         self._closing = False
+        self._closer: asyncio.Task[None] | None = None
 
     async def open(self) -> None:
         """Connect, and learn what modules there are.
@@ -119,11 +151,18 @@ class Link:
             urls_now=access.urls_now,
         )
         await self._connection.subscribe(self._inbox, self._answer_arrived)
+        parts = inbox_subscription(access.institute, access.person, self._lane_id)
+        self._lane = Lane(self._connection, parts, self._answer_arrived, self._lane_opened)
         await self._connection.subscribe(CATALOGUE_SUBSCRIPTION, self._presence_arrived)
         self._ticking = asyncio.create_task(self._tick())
         # Where nobody keeps a catalogue, or not well, the modules' own announcements tell within seconds.
         with contextlib.suppress(LandbridgeError):
-            self._take_catalogue(await self.items(CATALOGUE, {}, timeout_s=5.0))
+            self.directory.take_catalogue(await self.items(CATALOGUE, {}, timeout_s=5.0))
+
+    @property
+    def modules(self) -> Mapping[str, set[str]]:
+        """The modules that are known, those offline too: their backends by ``institute/module``."""
+        return self.directory.modules
 
     @property
     def dead(self) -> bool:
@@ -131,23 +170,29 @@ class Link:
         return bool(self._closed)
 
     async def close(self) -> None:
-        """End all calls, tell their backends, and disconnect."""
-        if self._connection is None or self._closing:
+        """End all calls, tell their backends, and disconnect; once begun it is finished, whoever is cancelled."""
+        if self._connection is None:
             return
-        self._closing = True
-        now = self._loop.time()
-        for entry in list(self._calls.values()):
-            self._act(entry, entry.caller.cancel(now))
+        if self._closer is None:
+            self._closing = True
+            self._closer = self._loop.create_task(self._close(self._connection))
+        await asyncio.shield(self._closer)
+
+    async def _close(self, connection: Connection) -> None:
+        for request in [*self._waiting, *(attempt.request for attempt in self._calls.values())]:
+            self.cancel(request)
         # A backend that has a call but has not said so yet can only be told to stop once it has.
         for _ in range(_CLOSE_TICKS):
-            if all(entry.caller.instance for entry in self._calls.values()):
+            if all(attempt.caller.instance for attempt in self._calls.values()):
                 break
             await asyncio.sleep(_TICK_S / 10)
         self._closed = "the connection was closed here"
         self._end_all(self._closed)
         if self._ticking is not None:
             self._ticking.cancel()
-        await self._connection.close()
+        if self._lane is not None:
+            await self._lane.close()
+        await connection.close()
 
     def start(
         self,
@@ -156,38 +201,92 @@ class Link:
         size: int,
         observer: Observer,
         timeout_s: float | None,
-    ) -> str:
-        """Start a call and return its id; `observer` is told what happens.
+        *,
+        idempotent: bool = False,
+        extras: dict[str, Any] | None = None,
+        handle: Handle | None = None,
+    ) -> Request:
+        """Start a call; `observer` is told what happens.
 
-        Raises
-        ------
-        TooLarge
-            When the arguments are larger than this version sends.
+        Parameters
+        ----------
+        target : Address
+            The method.
+        parts, size : sequence of bytes, int
+            The encoded arguments, and their length in bytes.
+        observer : Observer
+            Is told what happens.
+        timeout_s : float or None
+            The caller's time limit.
+        idempotent : bool
+            Whether it does no harm to run the method once more when its backend was lost.
+        extras : dict, optional
+            Further fields of CALL, beside the place in a trace of whoever calls.
+        handle : Handle, optional
+            The object whose method it is.
         """
-        window = max(SMALLEST_WINDOW, min(WINDOW, _CREDIT_BYTES // (len(self._calls) + 1)))
-        name, _ = self._names(target)
-        caller = Caller(name, parts, size, timeout_s=timeout_s, window=window)
-        call_id = secrets.token_hex(16)
-        entry = _Entry(caller, observer, target, call_id)
+        trace = outgoing_trace()
+        if trace is not None:
+            extras = {**(extras or {}), **trace.to_meta()}
+        request = Request(target, parts, size, observer, timeout_s, idempotent, extras, handle, self._loop.time())
         if self._closing or self._closed:
             why = self._closed or "the connection is being closed here"
-            observer.ended(None, BrokerUnreachable(f"{name} was not called: {why}"))
-            return call_id
-        self._calls[call_id] = entry
-        self._act(entry, caller.start(self._loop.time()))
-        return call_id
+            observer.ended(None, BrokerUnreachable(f"{target} was not called: {why}"))
+        else:
+            self._try(request, self._loop.time())
+        return request
 
-    def cancel(self, call_id: str) -> None:
-        """Ask for a call to be stopped."""
-        entry = self._calls.get(call_id)
-        if entry is not None:
-            self._act(entry, entry.caller.cancel(self._loop.time()))
+    def _try(self, request: Request, now: float) -> None:
+        target, left_s = request.target, request.timeout_s
+        if left_s is not None and request.tries:
+            left_s = max(left_s - (now - request.at), 0.001)
+        grace_s = _AGAIN_OFFLINE_S if request.tries else 0.0
+        if request.handle is None and self.directory.was_there(f"{target.institute}/{target.module}", now):
+            grace_s = max(grace_s, _RESTART_S)
+        caller = Caller(
+            self._names(target)[0],
+            request.parts,
+            request.size,
+            timeout_s=left_s,
+            window=max(SMALLEST_WINDOW, min(WINDOW, _CREDIT_BYTES // (len(self._calls) + 1))),
+            limit=self._limit_bytes if target.member != DESCRIBE else _DESCRIPTION_BYTES,
+            make_room=wire.room,
+            extras=request.extras,
+            offline_grace_s=grace_s,
+        )
+        request.tries += 1
+        attempt = request.attempt = Attempt(secrets.token_hex(16), caller, request)
+        self._calls[attempt.call_id] = attempt
+        self._act(attempt, caller.start(now))
 
-    def took(self, call_id: str, cost: int) -> None:
-        """Take note that an item has been used, so that further ones may come."""
-        entry = self._calls.get(call_id)
-        if entry is not None:
-            self._act(entry, entry.caller.took(cost, self._loop.time()))
+    def cancel(self, request: Request) -> None:
+        """Ask for a call to be stopped; it is not tried again."""
+        request.cancelled = True
+        attempt, name = request.attempt, self._names(request.target)[0]
+        if request in self._waiting:
+            # What was lost may still run where it was lost.
+            self._end(request, None, CallCancelled(name, "stopping" if request.was_lost else "stopped"))
+        elif attempt is not None and attempt.pending:
+            self._drop(attempt, CallCancelled(name, "stopping" if request.was_lost else "stopped"))
+        elif attempt is not None:
+            self._act(attempt, attempt.caller.cancel(self._loop.time()))
+
+    def took(self, request: Request, what: Item | Invoke) -> None:
+        """Take note that an item, or the arguments of a function, have been used, so that further ones may come."""
+        attempt = request.attempt
+        if attempt is not None:
+            self._act(attempt, attempt.caller.took(what.cost, what.bulk, self._loop.time()))
+
+    def returned(self, request: Request, ask: int, parts: Sequence[bytes | memoryview], size: int) -> None:
+        """Give the method the value of a function it called."""
+        if request.attempt is not None:
+            now = self._loop.time()
+            self._act(request.attempt, request.attempt.caller.returned(ask, parts, size, now))
+
+    def raised(self, request: Request, ask: int, meta: dict[str, Any]) -> None:
+        """Give the method the error that a function it called ended with, as an ERROR message carries it."""
+        if request.attempt is not None:
+            self._act(request.attempt, request.attempt.caller.raised(ask, meta, self._loop.time()))
 
     async def call(self, target: Address, arguments: dict[str, object], *, timeout_s: float | None = None) -> object:
         """Call a method and return its value as it travelled."""
@@ -206,7 +305,7 @@ class Link:
         """
         parts = wire.encode(arguments)
         collecting = Collecting()
-        call_id = self.start(target, parts, wire.size_bytes(parts), collecting, timeout_s)
+        request = self.start(target, parts, wire.size_bytes(parts), collecting, timeout_s)
         items: list[object] = []
         size = 0
         try:
@@ -217,9 +316,9 @@ class Link:
                 if size > _ITEMS_KEPT_BYTES:
                     raise TooLarge(f"The items of {target}", size, _ITEMS_KEPT_BYTES, "Ask for fewer")
                 items.append(wire.decode(item.frame))
-                self.took(call_id, item.cost)
+                self.took(request, item)
         finally:
-            self.cancel(call_id)  # does nothing once it has ended
+            self.cancel(request)  # does nothing once it has ended
         return items
 
     async def describe(self, where: Address) -> ModuleSpec:
@@ -251,68 +350,51 @@ class Link:
             raise Malformed(f"{name} describes itself as {spec.name}")
         return spec
 
-    def offline_error(self, name: str) -> LandbridgeError:
-        """Return what to say when nobody receives a request to module `name`."""
-        if name in self.modules or name.startswith("lb/"):
-            return ModuleOffline(name)
-        return UnknownModule(name, nearest(name, self.modules), sorted(self.modules))
-
-    def _take_catalogue(self, pages: list[object]) -> None:
-        listed = (entry for page in pages if isinstance(page, list) for entry in page)
-        for entry in itertools.islice(listed, _ITEMS_KEPT):
-            if isinstance(entry, dict) and isinstance(entry.get("module"), str):
-                institute, _, module = entry["module"].partition("/")
-                with contextlib.suppress(Malformed):
-                    parse_catalogue(f"lb.cat.{institute}.{module}")
-                    self._note(f"{institute}/{module}", None)
-
-    def _note(self, name: str, instance: str | None) -> None:
-        """Take note of a module, and of a backend of it; whoever holds it is told when either is new."""
-        known = self.modules.get(name)
-        if known is not None and (instance is None or instance in known):
-            return
-        known = self.modules.setdefault(name, set())
-        if instance is not None:
-            if len(known) >= _INSTANCES_KEPT:
-                known.clear()
-            known.add(instance)
-        if self._on_module is not None:
-            self._on_module(name)
-
     def _presence_arrived(self, delivered: Delivered) -> None:
-        try:
-            institute, module = parse_catalogue(delivered.subject)
-            presence = unpack_presence(delivered.payload)
-        except Malformed as error:
-            _log.debug("ignored a catalogue entry: %s", error.reason)
-            return
-        if presence.serving:
-            self._note(f"{institute}/{module}", presence.instance)
+        self.directory.presence_arrived(delivered, self._loop.time())
+
+    def _backend_restarted(self, module: str, instance: str, is_only: bool) -> None:
+        for attempt in list(self._calls.values()):
+            target, held_by = attempt.request.target, attempt.caller.instance
+            here = f"{target.institute}/{target.module}" == module and not attempt.pending
+            if here and (held_by == instance or (is_only and not held_by)):
+                self._act(attempt, attempt.caller.backend_restarted(self._loop.time()))
 
     def _answer_arrived(self, delivered: Delivered) -> None:
         # What comes here matches our own subscription: everything before the id is known.
-        entry = self._calls.get(delivered.subject[self._id_place])
-        if entry is None:
+        attempt = self._calls.get(delivered.subject[self._id_place])
+        if attempt is None:
             return
         now = self._loop.time()
         try:
             connection = self._connection
-            if delivered.no_responders and connection is not None:
-                self._act(entry, entry.caller.nobody_received(now, connection.connected_at))
-            else:
-                self._act(entry, entry.caller.received(unpack(delivered.payload), now))
+            if not delivered.no_responders:
+                if not attempt.answered:
+                    self._was_answered(attempt, now)
+                self._act(attempt, attempt.caller.received(unpack(delivered.payload), now))
+            elif delivered.subject.endswith(".0") and connection is not None:
+                self._act(attempt, attempt.caller.nobody_received(now, connection.connected_at))
         except ProtocolMismatch as error:
-            self._act(entry, entry.caller.broken(error, now))
+            self._act(attempt, attempt.caller.broken(error, now))
         except Malformed as error:
             # Not a message of ours: the call goes on, and silence ends it if nothing better comes.
-            _log.warning("ignored an answer: %s", error.reason)
+            if not attempt.warned:  # once: whoever sends such answers may send them without end
+                attempt.warned = True
+                _log.warning("ignored an answer to a call of %s: %s", attempt.request.target, error.reason)
 
     def _connection_event(self, event: Event) -> None:
         now = asyncio.get_running_loop().time()
         if isinstance(event, Reconnected):
-            for entry in list(self._calls.values()):
-                self._send_pending(entry)
-                self._act(entry, entry.caller.reconnected(now))
+            for attempt in list(self._calls.values()):
+                attempt.request.observer.noticed("")
+                sent = not attempt.pending
+                self._send_pending(attempt)
+                actions = attempt.caller.reconnected(now)
+                self._act(attempt, actions if sent else ())
+        elif isinstance(event, Disconnected):
+            for attempt in list(self._calls.values()):
+                attempt.caller.disconnected()
+                attempt.request.observer.noticed(_AWAY)
         elif isinstance(event, Closed):
             self._closed = event.reason
             self._end_all(event.reason)
@@ -322,89 +404,254 @@ class Link:
     def _denied(self, subject: str) -> None:
         """Fail the calls whose request the broker refused, rather than let them wait for their silence."""
         me = f"{self.access.institute}/{self.access.person}"
-        for entry in list(self._calls.values()):
-            if self._names(entry.target)[1] == subject:
+        for attempt in list(self._calls.values()):
+            if self._request_subject(attempt.request) == subject:
                 error = PermissionDenied(
                     f"The broker lets {me} call nothing under {subject!r}. Ask whoever issued the credential."
                 )
-                self._drop(entry, error)
+                self._drop(attempt, error)
 
     def _end_all(self, reason: str) -> None:
-        for entry in list(self._calls.values()):
-            self._act(entry, entry.caller.closed(reason))
+        for attempt in list(self._calls.values()):
+            self._act(attempt, attempt.caller.closed(reason))
+        for request in list(self._waiting):
+            self._end(request, None, CallLost(f"{request.target} was not called again: {reason}"))
 
     async def _tick(self) -> None:
         while True:
             await asyncio.sleep(_TICK_S)
-            if self._calls:
-                now = self._loop.time()
-                for entry in list(self._calls.values()):
-                    self._act(entry, entry.caller.tick(now))
+            # A function of its own: the last call, and its value, would otherwise live here until the next.
+            self._let_time_pass(self._loop.time())
 
-    def _act(self, entry: _Entry, actions: Sequence[Action]) -> None:
+    def _let_time_pass(self, now: float) -> None:
+        for attempt in list(self._calls.values()):
+            if attempt.pending and self._may_hope(attempt, now):
+                attempt.caller.not_sent(now)
+            self._act(attempt, attempt.caller.tick(now))
+        if self._lane is not None:
+            self._look_after_lane(self._lane, now)
+        self.leases.tick(now)
+        for request in [request for request in self._waiting if now >= request.again_at]:
+            self._waiting.discard(request)
+            request.observer.noticed("")
+            self._try(request, now)
+
+    def _may_hope(self, attempt: Attempt, now: float) -> bool:
+        away = self._connection is None or not self._connection.connected
+        return away or attempt.pace is None or attempt.pace.moves(now)
+
+    def _act(self, attempt: Attempt, actions: Sequence[Action]) -> None:
+        request = attempt.request
         for action in actions:
             if type(action) is Send:
-                self._send(entry, action)
+                self._send(attempt, action)
             elif type(action) is Ended:
-                error = action.error
-                if isinstance(error, ModuleOffline):
-                    error = self.offline_error(f"{entry.target.institute}/{entry.target.module}")
-                entry.observer.ended(action.frame, error)
+                self._ended(attempt, action.frame, action.error)
             elif type(action) is Item:
-                entry.observer.item_arrived(action)
+                request.delivered = True
+                request.observer.item_arrived(action)
             elif type(action) is Progress:
-                entry.observer.progressed(action)
+                request.observer.progressed(action)
             elif type(action) is Forget:
-                self._calls.pop(entry.call_id, None)
+                self._forget(attempt)
+            elif type(action) is OpenLane:
+                self._open_lane(attempt)
+            elif type(action) is Waits:
+                request.observer.waits(action.place)
+            elif type(action) is Log:
+                request.observer.logged(action)
+            elif type(action) is Invoke:
+                request.observer.invoked(action)
+
+    def _ended(self, attempt: Attempt, frame: memoryview | bytearray | None, error: LandbridgeError | None) -> None:
+        request = attempt.request
+        if request.attempt is not attempt:
+            return  # what was to be done before this could not be, and ended it
+        if error is not None:
+            now = self._loop.time()
+            if isinstance(error, ModuleOffline) and request.handle is not None:
+                error = ObjectGone(f"The object whose {request.target} was called", "its backend has gone")
+            elif isinstance(error, ModuleOffline):
+                error = self.directory.offline_error(f"{request.target.institute}/{request.target.module}")
+            elif isinstance(error, Busy) and request.cancelled:
+                error = CallCancelled(attempt.caller.target, "stopped")
+            elif isinstance(error, CallTimeout) and request.timeout_s is not None and request.tries > 1:
+                error = CallTimeout(attempt.caller.target, request.timeout_s)  # for all attempts together
+            elif isinstance(error, CallLost) and attempt.pending and not self._closed:
+                error = CallLost(
+                    f"{attempt.caller.target} was not sent: {UNANSWERED} calls before it have had no answer from its "
+                    "backends for some seconds. The method has not run. Call again later."
+                )
+            wait = None if self._closing or self._closed or request.cancelled else again_in(error, request, now)
+            if wait is not None:
+                request.was_lost = request.was_lost or isinstance(error, CallLost)
+                request.again_at, request.attempt = now + wait[0], None
+                self._waiting.add(request)
+                request.observer.waits(0)
+                request.observer.noticed(wait[1])
+                return
+        self._end(request, frame, error)
+
+    def _end(self, request: Request, frame: memoryview | bytearray | None, error: LandbridgeError | None) -> None:
+        self._waiting.discard(request)
+        request.attempt, request.parts, request.handle = None, (), None
+        request.observer.ended(frame, error)
+
+    def _forget(self, attempt: Attempt) -> None:
+        self._calls.pop(attempt.call_id, None)
+        if not attempt.answered:
+            self._was_answered(attempt, self._loop.time())
+        if attempt in self._receiving:
+            self._receiving.discard(attempt)
+            self._share_lane()
+
+    def _was_answered(self, attempt: Attempt, now: float) -> None:
+        attempt.answered = True
+        pace = attempt.pace
+        if pace is None:
+            return
+        pace.answered(attempt, now)
+        # A backend is not given work whose caller is about to go.
+        while not self._closing and (following := pace.next(now)) is not None:
+            if following.caller.has_ended:
+                pace.answered(following, now)
+            else:
+                following.goes = True
+                following.caller.not_sent(now)
+                self._send_pending(following)
+
+    # The lane for long values
+
+    def _open_lane(self, attempt: Attempt) -> None:
+        if self._lane is None:
+            return
+        if self._lane.is_open:
+            self._lane_opened_for(attempt)
+        else:
+            self._lane.open()
+
+    def _lane_opened(self) -> None:
+        for attempt in [attempt for attempt in self._calls.values() if attempt.caller.moves_bulk]:
+            attempt.request.observer.noticed("")
+            self._lane_opened_for(attempt)
+
+    def _look_after_lane(self, lane: Lane, now: float) -> None:
+        """Say why long values do not move while the lane cannot be opened, and end their calls if that lasts."""
+        waited_s = lane.waited_s(now)
+        if waited_s < _TICK_S:
+            return
+        for attempt in [attempt for attempt in self._calls.values() if attempt.caller.moves_bulk]:
+            attempt.request.observer.noticed("waiting for a second connection to the broker, for a long value")
+            if waited_s >= SILENCE_S:
+                error = BrokerUnreachable(
+                    f"A long value of {attempt.caller.target} could not travel: it needs a second connection to the "
+                    f"broker, and for {waited_s:.0f} s there was none ({lane.why or 'nobody answered'}). "
+                    "The method may have run, partly, wholly or not at all."
+                )
+                self._act(attempt, attempt.caller.broken(error, now))
+
+    def _lane_opened_for(self, attempt: Attempt) -> None:
+        if attempt.caller.receives_bulk:
+            self._receive_long(attempt)
+        actions = attempt.caller.lane_opened(self._loop.time(), lane_window(len(self._receiving)))
+        self._act(attempt, actions)
+
+    def _receive_long(self, attempt: Attempt) -> None:
+        # Until it ends: between two long items of a stream the backend may already send the next.
+        if attempt not in self._receiving:
+            self._receiving.add(attempt)
+            self._share_lane()
+
+    def _share_lane(self) -> None:
+        window = lane_window(len(self._receiving))
+        for attempt in self._receiving:
+            attempt.caller.share_lane(window)
 
     def _names(self, target: Address) -> tuple[str, str]:
         """Return the target as text, and the subject of requests to it."""
         names = self._known_names.get(target)
         if names is None:
             subject = call_subject(
-                self.access.institute, self.access.person, target.institute, target.module, target.member or ""
-            )
+                self.access.institute, self.access.person, target.institute, target.module,
+                (target.member or "").replace(".", ":"),
+            )  # fmt: skip
             names = self._known_names[target] = (str(target), subject)
         return names
 
-    def _send(self, entry: _Entry, send: Send) -> None:
-        access, target, connection = self.access, entry.target, self._connection
-        if connection is None:
+    def _send(self, attempt: Attempt, send: Send) -> None:
+        access, target, connection, lane = self.access, attempt.request.target, self._connection, self._lane
+        if connection is None or lane is None:
             return
-        if send.to == "request" and not connection.connected:
-            # Kept here, not in the connection: a call that ends meanwhile must not run when the broker is back.
-            entry.pending.append(send)
-            return
-        reply = inbox_subject(access.institute, access.person, self._conn_id, entry.call_id, 0)
         if send.to == "request":
-            subject = self._names(target)[1]
+            # Kept here, not in the connection: a call that ends meanwhile must not run when the broker is back.
+            if not connection.connected or not self._may_go(attempt):
+                attempt.pending.append(send)
+                if not connection.connected:
+                    attempt.request.observer.noticed(_AWAY)
+                return
+            subject = self._request_subject(attempt.request)
+            reply = inbox_subject(access.institute, access.person, self._conn_id, attempt.call_id, 0)
         else:
+            instance = ANYONE if send.to == "anyone" else attempt.caller.instance
             subject = control_subject(
-                access.institute, access.person, target.institute, target.module, entry.caller.instance,
-                entry.call_id, "message",
+                access.institute, access.person, target.institute, target.module, instance, attempt.call_id,
+                PART if send.to == "lane" else MESSAGE,
             )  # fmt: skip
+            # Where the answer comes says to the backend where parts are to go.
+            if attempt.caller.receives_bulk and lane.is_open:
+                self._receive_long(attempt)
+            inbox = self._lane_id if attempt in self._receiving else self._conn_id
+            reply = inbox_subject(access.institute, access.person, inbox, attempt.call_id, 1)
+        if send.to == "lane":
+            lane.publish(subject, send.parts, reply)
+            return
         try:
             connection.publish(subject, *send.parts, reply=reply)
         except LandbridgeError as error:
-            self._drop(entry, error)
+            self._drop(attempt, error)
 
-    def _send_pending(self, entry: _Entry) -> None:
-        pending, entry.pending = entry.pending, []
-        if not entry.caller.has_ended:
+    def _request_subject(self, request: Request) -> str:
+        handle = request.handle
+        if handle is None:
+            return self._names(request.target)[1]
+        return self._subject_of(handle, request.target.member or "")
+
+    def _subject_of(self, handle: Handle, method: str) -> str:
+        access, where = self.access, handle.where
+        return object_subject(
+            access.institute, access.person, where.institute, where.module, handle.instance, handle.object_id,
+            method.rpartition(".")[2],
+        )  # fmt: skip
+
+    def tell(self, handle: Handle, method: str) -> None:
+        """Prolong or end the lease of an object; nothing comes of it here."""
+        if self._connection is not None and self._connection.connected:
+            access = self.access
+            reply = inbox_subject(access.institute, access.person, self._conn_id, secrets.token_hex(16), 0)
+            self._connection.publish(self._subject_of(handle, method), pack(Kind.CALL, 0, {"granted": 0}), reply=reply)
+
+    def _may_go(self, attempt: Attempt) -> bool:
+        target = attempt.request.target
+        if attempt.goes or target.member == DESCRIBE:
+            return True
+        pace = attempt.pace
+        if pace is None:
+            module = (target.institute, target.module)
+            pace = self._paces.get(module)
+            if pace is None:
+                pace = self._paces[module] = Pace()
+            attempt.pace = pace
+        attempt.goes = pace.may_go(attempt, self._loop.time())
+        return attempt.goes
+
+    def _send_pending(self, attempt: Attempt) -> None:
+        pending, attempt.pending = attempt.pending, []
+        if not attempt.caller.has_ended:
             for send in pending:
-                self._send(entry, send)
+                self._send(attempt, send)
 
-    def _drop(self, entry: _Entry, error: LandbridgeError) -> None:
-        if self._calls.pop(entry.call_id, None) is not None and not entry.caller.has_ended:
-            entry.observer.ended(None, error)
-
-
-class _Entry:
-    __slots__ = ("call_id", "caller", "observer", "pending", "target")
-
-    def __init__(self, caller: Caller, observer: Observer, target: Address, call_id: str) -> None:
-        self.caller = caller
-        self.observer = observer
-        self.target = target
-        self.call_id = call_id
-        self.pending: list[Send] = []
+    def _drop(self, attempt: Attempt, error: LandbridgeError) -> None:
+        if attempt.call_id in self._calls:
+            self._forget(attempt)
+            if not attempt.caller.has_ended:
+                self._ended(attempt, None, error)

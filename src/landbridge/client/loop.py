@@ -12,7 +12,7 @@ import threading
 from collections.abc import Coroutine
 from typing import Any, TypeVar
 
-__all__ = ["in_io_thread", "io_loop", "wait_for"]
+__all__ = ["exiting", "in_io_thread", "io_loop", "stay_if_exiting", "wait_for"]
 
 T = TypeVar("T")
 
@@ -20,6 +20,7 @@ _loop: asyncio.AbstractEventLoop | None = None
 _thread: threading.Thread | None = None
 _pid = 0
 _lock = threading.Lock()
+_is_exiting = False
 
 
 def io_loop() -> asyncio.AbstractEventLoop:
@@ -30,6 +31,8 @@ def io_loop() -> asyncio.AbstractEventLoop:
     with _lock:
         if _loop is None or _pid != os.getpid():
             _loop = asyncio.new_event_loop()
+            # In Python's development mode asyncio tells on stderr of every step that took long, such as first imports.
+            _loop.slow_callback_duration = 10.0
             _pid = os.getpid()
             _thread = threading.Thread(target=_run, args=(_loop,), name="landbridge-io", daemon=True)
             _thread.start()
@@ -56,7 +59,24 @@ def wait_for(work: Coroutine[Any, Any, T], timeout_s: float | None = None) -> T:
         return future.result(timeout_s)
     except BaseException:
         future.cancel()
+        stay_if_exiting()
         raise
+
+
+def exiting() -> None:
+    """Take note that the interpreter is ending: from now on daemon threads that wait for a call do not come back."""
+    global _is_exiting
+    _is_exiting = True
+
+
+def stay_if_exiting() -> None:
+    """Keep a daemon thread where it is when the interpreter is ending, as Python itself does.
+
+    Else it would run on with the error of a connection that was closed under it, and print a traceback at the end of a
+    program that went well.
+    """
+    if _is_exiting and threading.current_thread().daemon and not in_io_thread():
+        threading.Event().wait()
 
 
 def _after_fork() -> None:

@@ -8,33 +8,34 @@ from __future__ import annotations
 
 import asyncio
 import atexit
-import inspect
 import os
 import threading
 import weakref
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator
-from itertools import islice
+from collections.abc import Callable
+from concurrent.futures import wait
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from .. import wire
-from ..contract import MethodSpec, ModuleSpec, bind, docstring, lower_arguments, signature
+from ..contract import ModuleSpec
 from ..errors import BrokerUnreachable, InvalidName, LandbridgeError, UnknownMember
 from ..names import Address, nearest, parse_address
 from .access import Access
-from .call import Call
+from .classes import new_class
 from .link import Link
-from .loop import io_loop, wait_for
+from .loop import exiting, in_io_thread, io_loop, stay_if_exiting, wait_for
+from .method import Method, new_method
+from .objects import RemoteClass
 from .types import types_of
 
 __all__ = ["Institute", "Method", "Module", "Network"]
 
-_MAP_IN_FLIGHT = 16
+_OPEN_TIMEOUT_S = 10.0
+_CLOSE_TIMEOUT_S = 3.0
 _filling = threading.Lock()
 """Held while a module's members change; user threads fill modules, and the I/O thread has them ask again."""
 
-_OPEN_TIMEOUT_S = 10.0
+_reconnecting = threading.Lock()
+"""Held while a forked child makes a connection of its own."""
 
 
 class Network:
@@ -47,7 +48,8 @@ class Network:
     access : Access
         Which network, and as whom.
     reopen : callable
-        Module-level function that gives the method at an address in another process (for pickling).
+        Module-level function that gives the network (address ""), or what is at an address of it, in another process
+        (for pickling).
     """
 
     def __init__(self, access: Access, reopen: Callable[..., Any]) -> None:
@@ -74,9 +76,14 @@ class Network:
 
     def _link(self) -> Link:
         if self._closed:
+            stay_if_exiting()
             raise RuntimeError("This network has been closed. Open another one: landbridge.connect()")
         # A forked child has a copy of the object, but no I/O thread and no right to its parent's connection.
-        return self._link_now if self._pid == os.getpid() else self._connect()
+        if self._pid != os.getpid():
+            with _reconnecting:
+                if self._pid != os.getpid():  # no other thread was faster
+                    self._connect()
+        return self._link_now
 
     def _module_appeared(self, name: str) -> None:
         institute_name, _, module_name = name.partition("/")
@@ -128,10 +135,7 @@ class Network:
 
     def close(self) -> None:
         """Disconnect; calls that still run are told to stop."""
-        if not self._closed:
-            self._closed = True
-            if self._pid == os.getpid():
-                wait_for(self._link_now.close(), 3.0)
+        _close([self])
 
     def __enter__(self) -> Network:
         return self
@@ -148,6 +152,16 @@ class Network:
     def __dir__(self) -> list[str]:
         return [*(name for name in list(vars(self)) if not name.startswith("_")), "close"]
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle as whom it was opened; another process opens its own."""
+        return self._reopen, ("", self._access.profile, None)
+
+    def __copy__(self) -> Network:
+        return self
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Network:
+        return self
+
     def _ipython_key_completions_(self) -> list[str]:
         return [name for name in self._known() if not name.startswith("lb/")]
 
@@ -155,6 +169,11 @@ class Network:
         known = sorted(name for name in list(self._link_now.modules) if not name.startswith("lb/"))
         state = "closed" if self._closed else ", ".join(known) or "no modules yet"
         return f"<landbridge network as {self._access.institute}/{self._access.person}: {state}>"
+
+    def _repr_html_(self) -> str:
+        from .glance import network_glance
+
+        return network_glance(self)
 
 
 class Institute:
@@ -176,6 +195,21 @@ class Institute:
     def __repr__(self) -> str:
         return f"<landbridge institute {self._name}: {', '.join(vars(self))}>"
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle as an attribute of its network."""
+        return getattr, (next(iter(vars(self).values()))._network, self._name)
+
+    def __copy__(self) -> Institute:
+        return self
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Institute:
+        return self
+
+    def _repr_html_(self) -> str:
+        from .glance import institute_glance
+
+        return institute_glance(self)
+
 
 class Module:
     """A module of an institute; its methods, and the types of their signatures, are its attributes.
@@ -183,11 +217,12 @@ class Module:
     It has no other public name, so that nothing a module is called can be in the way.
     """
 
-    __slots__ = ("__dict__", "_network", "_where")
+    __slots__ = ("__dict__", "_network", "_spec", "_where")
 
     def __init__(self, network: Network, where: Address) -> None:
         self._network = network
         self._where = where
+        self._spec: ModuleSpec | None = None
 
     if TYPE_CHECKING:
 
@@ -200,12 +235,17 @@ class Module:
         return f"{self._where.institute}/{self._where.module}"
 
     def __repr__(self) -> str:
-        names = ", ".join(name for name, value in vars(self).items() if isinstance(value, Method))
+        names = ", ".join(name for name, value in vars(self).items() if isinstance(value, Method | RemoteClass))
         return f"<landbridge module {self}: {names}>"
+
+    def _repr_html_(self) -> str:
+        from .glance import module_glance
+
+        return module_glance(self)
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle as the address, and as whom it is called."""
-        return self._network._reopen, (str(self), self._network._access.profile, None)
+        return self._network._reopen, (str(self), self._network._access.profile, {})
 
     def __copy__(self) -> Module:
         return self
@@ -257,131 +297,15 @@ def _forget(module: Module) -> None:
 def _fill(module: Module, spec: ModuleSpec) -> None:
     members: dict[str, Any] = dict(types := types_of(spec))
     for name, method in spec.methods.items():
-        members[name] = _new_method(module._network, module._where._replace(member=name), method, types)
+        members[name] = new_method(module._network, module._where._replace(member=name), method, types)
+    for name, cls in spec.classes.items():
+        members[name] = new_class(module._network, module._where._replace(member=name), cls, types)
     about = {"__doc__": spec.doc, "__module__": "landbridge.remote", "__slots__": ()}
     with _filling:
         vars(module).clear()
         vars(module).update(members)
         module.__class__ = type(spec.name, (Module,), about)
-
-
-class Method:
-    """A remote method. Call it as if it were local.
-
-    ============  ==========================================================================
-    ``m(...)``    call, wait, return the value (or, for a generator, an iterator)
-    ``m.start``   call, return a `Call` at once
-    ``m.map``     call for each tuple of zipped iterables; values in order
-    ``m.options`` the same method with other options
-    ============  ==========================================================================
-    """
-
-    __slots__ = ("__dict__", "__weakref__", "_address", "_network", "_spec", "_timeout_s", "_types")
-
-    def __init__(
-        self,
-        network: Network,
-        address: Address,
-        spec: MethodSpec,
-        types: dict[str, type],
-        timeout_s: float | None = None,
-    ) -> None:
-        self._network = network
-        self._address = address
-        self._spec = spec
-        self._types = types
-        self._timeout_s = timeout_s
-
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        """Call the method and wait for its value."""
-        call = self.start(*args, **kwargs)
-        return iter(call) if self._spec.streams else call.result()
-
-    def start(self, *args: Any, **kwargs: Any) -> Call:
-        """Call the method and return at once."""
-        arguments = lower_arguments(bind(self._spec, args, kwargs))
-        # Copied: the caller may change an array as soon as this returns.
-        parts = [bytes(part) if isinstance(part, memoryview) else part for part in wire.encode(arguments)]
-        call = Call(str(self._address), self._spec, self._types, self._network)
-        link = self._network._link()
-        io_loop().call_soon_threadsafe(call.begin, link, self._address, parts, wire.size_bytes(parts), self._timeout_s)
-        return call
-
-    def map(self, *iterables: Iterable[Any], **constant: Any) -> Iterator[Any]:
-        """Call the method for each tuple of the zipped iterables; the values come in order.
-
-        At most 16 calls are under way at a time. Leaving the loop cancels those that are.
-
-        Parameters
-        ----------
-        *iterables : iterable
-            Positional arguments, one from each for every call, as `concurrent.futures.Executor.map` has it.
-        **constant
-            Keyword arguments of every call.
-        """
-        if self._spec.streams:
-            raise TypeError(f"{self._address} is a stream; map needs a method that returns one value")
-        if not iterables:
-            raise TypeError("map needs at least one iterable")
-        rows = zip(*iterables, strict=False)
-        started: deque[Call] = deque()
-        try:
-            started.extend(self.start(*row, **constant) for row in islice(rows, _MAP_IN_FLIGHT))
-        except BaseException:
-            for call in started:
-                call._request_cancel()
-            raise
-        return self._mapped(rows, started, constant)
-
-    def _mapped(self, rows: Iterator[tuple[Any, ...]], started: deque[Call], constant: dict[str, Any]) -> Iterator[Any]:
-        try:
-            while started:
-                value = started[0].result()
-                started.popleft()
-                started.extend(self.start(*row, **constant) for row in islice(rows, 1))
-                yield value
-        finally:
-            for call in started:
-                call._request_cancel()
-
-    def options(self, *, timeout_s: float | None = None) -> Method:
-        """Return the same method with other options.
-
-        Parameters
-        ----------
-        timeout_s : float, optional
-            Time limit for each call, in seconds; None (as without options): as long as the backend shows that it works.
-        """
-        if timeout_s is not None and not timeout_s > 0:
-            raise ValueError(f"timeout_s must be more than 0 s, not {timeout_s!r}")
-        method = type(self)(self._network, self._address, self._spec, self._types, timeout_s)
-        vars(method).update(vars(self))
-        return method
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        """Pickle as the address, and as whom it is called."""
-        return self._network._reopen, (str(self._address), self._network._access.profile, self._timeout_s)
-
-    def __copy__(self) -> Method:
-        return self
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> Method:
-        return self
-
-    def __repr__(self) -> str:
-        return f"<landbridge method {self._address}{inspect.signature(self)}>"
-
-
-def _new_method(network: Network, address: Address, spec: MethodSpec, types: dict[str, type]) -> Method:
-    shape = signature(spec, types)
-    cls = type(
-        spec.name,
-        (Method,),
-        {"__doc__": docstring(spec), "__signature__": shape, "__module__": "landbridge.remote", "__slots__": ()},
-    )
-    method: Method = cls(network, address, spec, types)
-    vars(method).update(__name__=spec.name, __qualname__=spec.name)
-    return method
+        module._spec = spec
 
 
 def _drop(link: Link, pid: int) -> None:
@@ -390,13 +314,34 @@ def _drop(link: Link, pid: int) -> None:
         asyncio.run_coroutine_threadsafe(link.close(), io_loop())
 
 
+def _after_fork() -> None:
+    # The locks may have been held by threads that do not exist in the child.
+    global _filling, _reconnecting
+    _filling, _reconnecting = threading.Lock(), threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
+
+
 _open_networks: weakref.WeakSet[Network] = weakref.WeakSet()
+
+
+def _close(networks: list[Network]) -> None:
+    """Disconnect, all at the same time; what has not ended after a few seconds goes on in the I/O thread."""
+    open_here = [network for network in networks if not network._closed and network._pid == os.getpid()]
+    for network in networks:
+        network._closed = True
+    closing = [asyncio.run_coroutine_threadsafe(network._link_now.close(), io_loop()) for network in open_here]
+    if not in_io_thread():
+        for done in wait(closing, _CLOSE_TIMEOUT_S).done:
+            done.result()
 
 
 @atexit.register
 def _close_all() -> None:
-    for network in list(_open_networks):
-        try:
-            network.close()
-        except Exception:  # noqa: S110 - the interpreter is ending; nobody is left to tell
-            pass
+    exiting()
+    try:
+        _close(list(_open_networks))
+    except Exception:  # noqa: S110 - the interpreter is ending; nobody is left to tell
+        pass

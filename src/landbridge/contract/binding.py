@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..names import nearest
-from .spec import BindingPlan, MethodSpec
+from .methodspec import BindingPlan, MethodSpec
 
 __all__ = ["bind"]
 

@@ -12,8 +12,8 @@ from ..errors import InvalidArguments, Problem
 from .arrays import plain_scalars
 from .growth import MAX_ENTRIES, may_grow, to_list
 from .lowering import lower_arguments
+from .methodspec import MethodSpec
 from .schema import JsonSchema
-from .spec import MethodSpec
 from .verdict import MAX_PROBLEMS, problems_from, shown
 
 __all__ = ["Method", "arguments_schema"]
@@ -48,7 +48,7 @@ class Method:
     spec : MethodSpec
         What it promises.
     function : callable
-        What runs.
+        What runs. For a method of a class it takes the object first, unless the spec says that it is static.
     """
 
     def __init__(

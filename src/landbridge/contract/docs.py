@@ -11,7 +11,7 @@ import docstring_parser
 from docstring_parser.common import DocstringMeta
 
 from ..errors import printable
-from .spec import MAX_DOC_CHARS
+from .methodspec import MAX_DOC_CHARS
 
 __all__ = ["ParsedDoc", "read_doc"]
 

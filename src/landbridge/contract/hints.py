@@ -45,6 +45,7 @@ _LISTS = (list, collections.abc.Sequence, collections.abc.MutableSequence, colle
           collections.abc.Collection, collections.abc.Reversible)  # fmt: skip
 _SETS = (set, frozenset, collections.abc.Set, collections.abc.MutableSet)
 _DICTS = (dict, collections.abc.Mapping, collections.abc.MutableMapping)
+_AWAITED = (collections.abc.Awaitable, collections.abc.Coroutine)
 _WRAPPERS = tuple(
     getattr(typing, name)
     for name in ("Required", "NotRequired", "ReadOnly", "Final", "ClassVar")
@@ -119,7 +120,7 @@ class HintReader:
         converted = read_converted(hint)
         if converted is not None:
             return Compiled(*converted, _CONVERTED)
-        if hint in _LISTS or hint in _SETS or hint in _DICTS or hint is tuple:
+        if hint in _LISTS or hint in _SETS or hint in _DICTS or hint is tuple or hint is collections.abc.Callable:
             return self._generic(hint, ())
         if not isinstance(hint, type):
             return _anything()  # Self, Never, LiteralString …: nothing that a value could be checked against
@@ -178,6 +179,8 @@ class HintReader:
             return self._set(origin, arguments[0] if arguments else Any)
         if origin in _DICTS:
             return self._dict(*(arguments or (Any, Any)))
+        if origin is collections.abc.Callable:
+            return self._function(arguments)
         found = arrays.read_generic(origin, arguments)
         if found is not None:
             return Compiled(found.core, found.json, _WIDER)
@@ -225,6 +228,29 @@ class HintReader:
         if keys.json and keys.json != {"type": "string"}:
             json |= {"x-landbridge": "dict", "x-keys": keys.json}
         return Compiled(core, json, _CONTAINER)
+
+    def _function(self, arguments: tuple[Any, ...]) -> Compiled:
+        json: JsonSchema = {"x-landbridge": "function"}
+        if arguments:
+            tables: tuple[dict[Any, Any], ...] = (self.types, self._classes, self._known)
+            known = [set(table) for table in tables]
+            try:
+                json |= self._called_with(*arguments)
+            except NothingToServe:  # what it is called with is told as far as possible; that it is called is enough
+                for table, before in zip(tables, known, strict=True):
+                    for key in table.keys() - before:  # a class that was read by half
+                        del table[key]
+        return Compiled(core_schema.callable_schema(), json, _EXACT)
+
+    def _called_with(self, places: Any, returned: Any) -> JsonSchema:
+        json: JsonSchema = {}
+        if isinstance(places, list):  # else ... or a ParamSpec
+            json["x-arguments"] = [self.read(place).json for place in places]
+        inner = typing.get_args(returned)
+        if typing.get_origin(returned) in _AWAITED and inner:
+            json["x-awaited"] = True
+            returned = inner[-1]
+        return json | {"x-returns": self.read(returned).json}
 
     def _union(self, hints: Iterable[Any]) -> Compiled:
         choices = [self.read(hint) for hint in arrays.with_array_like_whole(hints)]

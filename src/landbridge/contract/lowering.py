@@ -1,7 +1,8 @@
 """Enum members, dataclasses, models and named tuples become plain values, which is how they travel.
 
-The same on both sides: results at the backend, arguments at the caller. What is plain already is returned as it is,
-without a copy; what is neither is left for the wire to refuse with its place.
+The same on both sides: results at the backend, arguments at the caller, whose functions stay there and are stood for.
+What is plain already is returned as it is, without a copy; what is neither is left for the wire to refuse with its
+place.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import dataclasses
 import enum
 import functools
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from ..errors import printable
@@ -20,6 +21,9 @@ __all__ = ["OWNERS_DEFAULT", "OwnersDefault", "lower_arguments", "travels_by_nam
 _PLAIN = frozenset({type(None), bool, int, float, complex, str, bytes, bytearray, range, slice})
 _MAX_INT_BITS = 1000  # as in a description
 _CONTAINERS = frozenset({list, tuple, dict, set, frozenset})
+
+StandIn = Callable[[Callable[..., Any]], object]
+"""Keeps a function of the caller, and returns what travels in its place."""
 
 
 class OwnersDefault(enum.Enum):
@@ -35,13 +39,17 @@ class OwnersDefault(enum.Enum):
 OWNERS_DEFAULT = OwnersDefault.OWNERS_DEFAULT
 
 
-def lower_arguments(value: Any) -> Any:
+def lower_arguments(value: Any, stand_in: StandIn | None = None) -> Any:
     """Return `value` with enum members, dataclasses, models and named tuples anywhere in it made plain.
 
     Parameters
     ----------
     value : object
         An argument, a dict of them, or a result.
+    stand_in : callable, optional
+        Called with each function in `value`, once for each; returns what travels in its place. Anything that can be
+        called counts, but for classes, and for objects that are made plain. Without it, functions are left for the
+        wire to refuse.
 
     Returns
     -------
@@ -54,6 +62,12 @@ def lower_arguments(value: Any) -> Any:
     >>> Basin = enum.Enum("Basin", {"NORTH": "n", "SOUTH": "s"})
     >>> lower_arguments({"basins": [Basin.NORTH], "first": 2006})
     {'basins': ['n'], 'first': 2006}
+    >>> kept = []
+    >>> def keep(function):
+    ...     kept.append(function)
+    ...     return f"function {len(kept) - 1}"
+    >>> lower_arguments({"progress": print, "first": 2006}, keep), kept
+    ({'progress': 'function 0', 'first': 2006}, [<built-in function print>])
     """
     kind = type(value)
     if kind in _PLAIN:
@@ -61,9 +75,9 @@ def lower_arguments(value: Any) -> Any:
     if kind in _CONTAINERS:
         if _is_flat(value.values() if kind is dict else value) and (kind is not dict or _is_flat(value)):
             return value
-    elif kind.__module__.partition(".")[0] in ("numpy", "xarray", "pandas", "datetime"):
+    elif stand_in is None and kind.__module__.partition(".")[0] in ("numpy", "xarray", "pandas", "datetime"):
         return value
-    return _lower(value, {})
+    return _lower(value, {}, stand_in)
 
 
 def _is_flat(items: Iterable[Any]) -> bool:
@@ -71,12 +85,12 @@ def _is_flat(items: Iterable[Any]) -> bool:
     return set(map(type, items)) <= _PLAIN
 
 
-def _lower(value: Any, seen: dict[int, tuple[Any, Any]]) -> Any:
+def _lower(value: Any, seen: dict[int, tuple[Any, Any]], stand_in: StandIn | None) -> Any:
     """Lower one value; `seen` ends cycles (left for the wire to refuse) and does what is shared only once."""
     kind = type(value)
     if kind in _PLAIN:
         return value
-    if isinstance(value, enum.Enum):
+    if kind not in _CONTAINERS and isinstance(value, enum.Enum):
         if isinstance(value, enum.Flag):
             return value._value_  # the plain attribute: .value costs 0.5 us more
         return value._name_ if travels_by_name(type(value)) else value._value_
@@ -86,20 +100,22 @@ def _lower(value: Any, seen: dict[int, tuple[Any, Any]]) -> Any:
     seen[id(value)] = (value, value)
     if kind in _CONTAINERS:
         try:
-            lowered = _lower_container(value, seen)
+            lowered = _lower_container(value, seen, stand_in)
         except TypeError:  # a record in a set, or as a key: a dict can be neither, so it is left for the wire to refuse
             lowered = value
         seen[id(value)] = (value, lowered)
         return lowered
     parts = _parts(value)
     if parts is None:
-        return value
-    if isinstance(parts, tuple):
-        lowered = tuple(_lower(part, seen) for part in parts)
+        if stand_in is None or not callable(value) or isinstance(value, type):
+            return value
+        lowered = stand_in(value)
+    elif isinstance(parts, tuple):
+        lowered = tuple(_lower(part, seen, stand_in) for part in parts)
     elif isinstance(parts, dict):
-        lowered = {key: _lower(part, seen) for key, part in parts.items() if part is not OWNERS_DEFAULT}
+        lowered = {key: _lower(part, seen, stand_in) for key, part in parts.items() if part is not OWNERS_DEFAULT}
     else:
-        lowered = _lower(parts[0], seen)
+        lowered = _lower(parts[0], seen, stand_in)
     seen[id(value)] = (value, lowered)
     return lowered
 
@@ -120,16 +136,16 @@ def _parts(value: Any) -> dict[str, Any] | tuple[Any, ...] | list[Any] | None:
     return None
 
 
-def _lower_container(value: Any, seen: dict[int, tuple[Any, Any]]) -> Any:
+def _lower_container(value: Any, seen: dict[int, tuple[Any, Any]], stand_in: StandIn | None) -> Any:
     if type(value) is dict:
-        pairs = {_lower(key, seen): _lower(item, seen) for key, item in value.items()}
+        pairs = {_lower(key, seen, stand_in): _lower(item, seen, stand_in) for key, item in value.items()}
         same = all(a is b and c is d for (a, c), (b, d) in zip(pairs.items(), value.items(), strict=False))
         # Two keys that become one (a member and its own value) would lose an entry: left for the wire to refuse.
         return value if same or len(pairs) < len(value) else pairs
     if _is_flat(value):
         return value
     items = list(value)
-    lowered = [_lower(item, seen) for item in items]
+    lowered = [_lower(item, seen, stand_in) for item in items]
     if all(map(_is, lowered, items)):
         return value
     made = type(value)(lowered)

@@ -1,4 +1,4 @@
-"""Live functions, read: signature, hints and docstring become specs and the methods that check calls."""
+"""Live functions and classes, read: signature, hints and docstring become specs and the methods that check calls."""
 
 from __future__ import annotations
 
@@ -8,18 +8,21 @@ import inspect
 import types
 import typing
 from collections.abc import Callable, Collection, Mapping
-from typing import Any, cast
+from dataclasses import replace
+from typing import Any, NamedTuple, cast
 
 from pydantic_core import CoreSchema
 
 from ..errors import Malformed, NothingToServe, printable
 from ..names import check_member
 from .check import Method, arguments_core
+from .classes import class_members, constructor, refuse_type
 from .defaults import json_form
 from .docs import ParsedDoc, read_doc
 from .hints import Compiled, HintReader
+from .methodspec import KINDS, Kind, MethodSpec, ParameterSpec, is_parameter_name
 from .schema import JsonSchema
-from .spec import KINDS, Kind, MethodSpec, ModuleSpec, ParameterSpec, is_parameter_name
+from .spec import ClassSpec, ModuleSpec
 
 __all__ = ["read_module"]
 
@@ -36,10 +39,12 @@ def read_module(
     doc: str | None,
     members: Mapping[str, Callable[..., Any]],
     *,
+    classes: Mapping[str, type] | None = None,
     version: str = "",
     pure: Collection[str] = (),
+    idempotent: Collection[str] = (),
 ) -> tuple[ModuleSpec, dict[str, Method]]:
-    """Return what a module promises and its methods, ready to check calls.
+    """Return what a module promises and everything in it that can be called, ready to check calls.
 
     Parameters
     ----------
@@ -48,18 +53,32 @@ def read_module(
     doc : str or None
         Docstring of the module.
     members : mapping of str to callable
-        What it exposes, by name.
+        The functions that it exposes, by name.
+    classes : mapping of str to type, optional
+        The classes that it exposes, by name; `landbridge.contract.class_members` tells which of their methods.
     version : str
         As its owner states it.
     pure : collection of str
-        Names of the methods whose equal arguments always give equal results.
+        Names of the methods whose equal arguments always give equal results, and that do nothing else. A method of
+        a class is named ``Grid.mean``.
+    idempotent : collection of str
+        Names of the methods that may be run again when the outcome of a call was lost.
+
+    Returns
+    -------
+    spec : ModuleSpec
+        What travels to callers.
+    methods : dict of str to Method
+        By the names of `ModuleSpec.callables`: functions (``mean``), classes (``Grid``: its `Method.function` makes an
+        object) and their methods (``Grid.mean``: its `Method.function` takes the object first, unless the spec says
+        that it is static).
 
     Raises
     ------
     NothingToServe
         When a signature or hint can not be described; the text says which and how to mend it.
     InvalidName
-        When a member has a name that no method may have.
+        When a member has a name that no method or class may have.
 
     Examples
     --------
@@ -69,11 +88,16 @@ def read_module(
     >>> methods["mean"].check({"first": 2006})
     ((), {'first': 2006})
     """
-    quick = HintReader()
+    reading = _Reading(HintReader(), pure, idempotent)
     methods: dict[str, Method] = {}
     for member, function in members.items():
         check_member(member)
-        methods[member] = _read(f"{name}.{member}", member, function, quick, pure=member in pure)
+        methods[member] = _read_function(reading, f"{name}.{member}", function)
+    class_specs: dict[str, ClassSpec] = {}
+    for member, cls in (classes or {}).items():
+        check_member(member)
+        class_specs[member], of_class = _read_class(reading, f"{name}.{member}", cls)
+        methods |= of_class
     parsed = read_doc(doc)
     whole = printable(inspect.cleandoc(doc), 64 * 1024) if doc else ""
     spec = ModuleSpec(
@@ -81,8 +105,9 @@ def read_module(
         doc=whole,
         summary=parsed.summary,
         version=printable(version, 100),
-        methods={member: method.spec for member, method in methods.items()},
-        types=quick.types,
+        methods={member: methods[member].spec for member in members},
+        types=reading.hints.types,
+        classes=class_specs,
     )
     try:
         spec = ModuleSpec.from_json(
@@ -92,18 +117,58 @@ def read_module(
         raise NothingToServe(
             f"{name} can not be described to callers: {error.reason}. Shorten its docstrings, or serve it in parts."
         ) from error
-    for member, method in methods.items():
-        method.spec = spec.methods[member]
+    for member, found in spec.callables().items():
+        methods[member].spec = found
     return spec, methods
 
 
-def _read(target: str, name: str, function: Callable[..., Any], reader: HintReader, *, pure: bool) -> Method:
+class _Reading(NamedTuple):
+    """What is the same for everything that is read of a module."""
+
+    hints: HintReader
+    pure: Collection[str]
+    idempotent: Collection[str]
+
+
+def _read_function(reading: _Reading, target: str, function: Callable[..., Any]) -> Method:
     if isinstance(function, type):
-        raise NothingToServe(
-            f"{target} is a class. Expose a function that makes and uses it, or an instance's methods."
-        )
+        raise NothingToServe(f"{target} is a class, not a function.")
     if not callable(function):
         raise NothingToServe(f"{target} is not callable, but a {type(function).__name__}. Expose a function.")
+    doc = read_doc(inspect.getdoc(function if not isinstance(function, functools.partial) else function.func))
+    return _read(reading, target, function, doc)
+
+
+def _read_class(reading: _Reading, target: str, cls: type) -> tuple[ClassSpec, dict[str, Method]]:
+    """Return the spec of a class, and its constructor and methods by the names of `ModuleSpec.callables`."""
+    refuse_type(target, cls)
+    reading.hints.claim(cls)
+    name = _member(target)
+    doc = read_doc(cls.__doc__)
+    make = constructor(cls)
+    own = read_doc(make.__doc__ if make is not cls else None)
+    # What a constructor takes may be described in either docstring.
+    of_init = own._replace(parameters={**doc.parameters, **own.parameters}, raises=own.raises or doc.raises)
+    init = _read(reading, target, make, of_init)
+    init.function = cls
+    init.spec = replace(init.spec, returns=None)
+    found = {name: init}
+    specs = {}
+    for member, (function, static) in class_members(cls, name).methods.items():
+        written = function if static else types.MethodType(function, cls)
+        method = _read(reading, f"{target}.{member}", written, read_doc(inspect.getdoc(function)))
+        method.function = function
+        method.spec = specs[member] = replace(method.spec, static=static)
+        found[f"{name}.{member}"] = method
+    return ClassSpec(name, doc.body, doc.summary, init.spec, specs), found
+
+
+def _member(target: str) -> str:
+    """Return ``Grid.mean`` of ``institute/module.Grid.mean``."""
+    return target.partition(".")[2]
+
+
+def _read(reading: _Reading, target: str, function: Callable[..., Any], doc: ParsedDoc) -> Method:
     try:
         signature = inspect.signature(function)
     except (TypeError, ValueError) as error:
@@ -111,20 +176,19 @@ def _read(target: str, name: str, function: Callable[..., Any], reader: HintRead
             f"{target} has no signature that Python can read ({error}). Expose a function of your own that calls it."
         ) from error
     hints = _hints(target, function, signature)
-    doc = read_doc(inspect.getdoc(function if not isinstance(function, functools.partial) else function.func))
     specs, cores = [], []
     for parameter in signature.parameters.values():
         if not is_parameter_name(parameter.name):
             raise NothingToServe(f"{target}: the parameter {parameter.name!r} needs another name.")
         hint = _of_parameter(parameter, hints)
-        compiled = _compiled(reader, hint, target, parameter.name)
+        compiled = _compiled(reading.hints, hint, target, parameter.name)
         cores.append((parameter, compiled.core))
         specs.append(_parameter(parameter, compiled.json, doc))
     returned = hints.get("return", inspect.Parameter.empty)
     streams, hint = _streamed(_unwrapped(function), returned)
-    result = None if hint is inspect.Parameter.empty else _compiled(reader, hint, target, "its result").json
+    result = None if hint is inspect.Parameter.empty else _compiled(reading.hints, hint, target, "its result").json
     spec = MethodSpec(
-        name=name,
+        name=_member(target).rpartition(".")[2],
         doc=doc.body,
         summary=doc.summary,
         parameters=tuple(specs),
@@ -133,7 +197,8 @@ def _read(target: str, name: str, function: Callable[..., Any], reader: HintRead
         raises=doc.raises,
         streams=streams,
         items=result if streams else None,
-        pure=pure,
+        pure=_member(target) in reading.pure,
+        idempotent=_member(target) in reading.idempotent,
     )
 
     def explain() -> CoreSchema:
@@ -148,7 +213,7 @@ def _read(target: str, name: str, function: Callable[..., Any], reader: HintRead
         arguments_core(cores, fail_fast=True),
         explain=explain,
         defaults={p.name: p.default for p in signature.parameters.values() if p.default is not p.empty},
-        types=reader.types,
+        types=reading.hints.types,
     )
 
 

@@ -19,8 +19,9 @@ from typing import Any, cast
 
 from ..errors import LandbridgeError
 from .lowering import OWNERS_DEFAULT
+from .methodspec import is_parameter_name
 from .schema import HOSTILE, JsonSchema, contradiction, describe, hostile, mentions_types, named_type
-from .spec import ModuleSpec, is_parameter_name
+from .spec import ModuleSpec
 
 __all__ = ["hint_of", "rebuild_types", "revive", "sharing_defaults"]
 

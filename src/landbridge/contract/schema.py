@@ -21,6 +21,7 @@ __all__ = [
     "measure",
     "mentions_types",
     "named_type",
+    "needs_function",
     "resolve",
 ]
 
@@ -37,12 +38,12 @@ _TEXTS = {"title": 200, "description": 8000, "format": 100, "pattern": 1000, "x-
           "x-dtype": 200, "x-enum-mixin": 20}  # fmt: skip
 _NUMBERS = ("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf")
 _COUNTS = ("minItems", "maxItems", "minLength", "maxLength", "minProperties", "maxProperties")
-_FLAGS = ("uniqueItems", "readOnly", "deprecated", "x-frozen", "x-kw-only")
+_FLAGS = ("uniqueItems", "readOnly", "deprecated", "x-frozen", "x-kw-only", "x-awaited")
 _VALUES = ("default", "const")
 _VALUE_LISTS = ("enum", "examples")
 _NAME_LISTS = ("required", "x-enum-names", "x-field-names")
-_SCHEMAS = ("items", "contains", "not", "x-keys")
-_SCHEMA_LISTS = ("anyOf", "oneOf", "allOf", "prefixItems")
+_SCHEMAS = ("items", "contains", "not", "x-keys", "x-returns")
+_SCHEMA_LISTS = ("anyOf", "oneOf", "allOf", "prefixItems", "x-arguments")
 _JSON_TYPES = frozenset({"null", "boolean", "integer", "number", "string", "array", "object"})
 
 
@@ -226,6 +227,18 @@ def resolve(schema: JsonSchema, types: Mapping[str, JsonSchema]) -> JsonSchema:
     return schema if name is None else types.get(name, {})
 
 
+def needs_function(schema: Mapping[str, Any]) -> bool:
+    """Return whether nothing but a function of the caller, or None, fits `schema`.
+
+    Examples
+    --------
+    >>> needs_function({"anyOf": [{"x-landbridge": "function"}, {"type": "null"}]})
+    True
+    """
+    branches = [branch for branch in schema.get("anyOf", [schema]) if branch != {"type": "null"}]
+    return bool(branches) and all(branch.get("x-landbridge") == "function" for branch in branches)
+
+
 def _children(schema: Mapping[str, Any]) -> Iterator[JsonSchema]:
     for key in _SCHEMAS:
         if isinstance(schema.get(key), dict):
@@ -275,6 +288,8 @@ def describe(schema: Mapping[str, Any]) -> str:
         return f"dict[{describe(schema.get('x-keys', {}))}, {describe(schema.get('additionalProperties') or {})}]"
     if special == "object":
         return str(schema.get("title", "object"))
+    if special == "function":
+        return _describe_function(schema)
     if special is not None:
         module, dot, rest = str(special).partition(".")
         return f"{_MODULES.get(module, module)}.{rest}" if dot else _WRITTEN.get(module, module)
@@ -292,6 +307,15 @@ def describe(schema: Mapping[str, Any]) -> str:
         values = schema.get("additionalProperties")
         return f"dict[str, {describe(values)}]" if isinstance(values, dict) and values else "dict"
     return _SIMPLE.get(kind, "Any") if isinstance(kind, str) else "Any"
+
+
+def _describe_function(schema: Mapping[str, Any]) -> str:
+    if not schema.keys() & {"x-arguments", "x-returns"}:
+        return "Callable"
+    places = schema.get("x-arguments")
+    taken = "..." if places is None else f"[{', '.join(describe(place) for place in places)}]"
+    given = describe(schema.get("x-returns", {}))
+    return f"Callable[{taken}, {f'Awaitable[{given}]' if schema.get('x-awaited') else given}]"
 
 
 def _describe_container(schema: Mapping[str, Any], container: str) -> str:

@@ -8,8 +8,8 @@ from typing import Any
 
 from ..errors import InvalidArguments, Problem, printable
 from ..names import nearest
-from .schema import JsonSchema, describe, resolve
-from .spec import MethodSpec, ParameterSpec
+from .methodspec import MethodSpec, ParameterSpec
+from .schema import JsonSchema, describe, needs_function, resolve
 
 __all__ = ["parse_text"]
 
@@ -18,6 +18,7 @@ _FALSE = frozenset({"false", "no", "off", "0"})
 _NULL = frozenset({"null", "none"})
 _MAX_JSON_CHARS = 16 * 1024 * 1024
 _CANNOT = ("ndarray", "array-like", "object")
+_STAYS_HERE = "is a function, which can not be written in a shell; call it from Python"
 
 
 def parse_text(
@@ -122,7 +123,9 @@ class _Reader:
         wrong = {problem.where.partition(".")[0] for problem in self.problems}
         for name, parameter in self._parameters.items():
             if parameter.required and name not in self.values and name not in wrong:
-                self.problems.append(Problem(name, f"is missing: --{name} {describe(parameter.schema)}"))
+                is_function = parameter.schema.get("x-landbridge") == "function"
+                said = _STAYS_HERE if is_function else f"is missing: --{name} {describe(parameter.schema)}"
+                self.problems.append(Problem(name, said))
 
 
 def _value_schema(parameter: ParameterSpec) -> JsonSchema:
@@ -182,12 +185,16 @@ class _Texts:
                 return self._read_one(branch, given)
             except _Unreadable as error:
                 said = said or str(error)
+        if needs_function(schema):
+            raise _Unreadable(_STAYS_HERE)
         if len(branches) == 1 and said:
             raise _Unreadable(said)
         raise _Unreadable(f"must be {describe(schema)}; got {_shown(given[-1] if given else '')}")
 
     def _read_one(self, schema: JsonSchema, given: list[str]) -> Any:
         special = schema.get("x-landbridge", "")
+        if special == "function":
+            raise _Unreadable(_STAYS_HERE)
         if special.startswith(("xarray.", "pandas.")) or (special in _CANNOT and special != "ndarray"):
             raise _Unreadable(f"is a {describe(schema)}, which can not be written in a shell; call it from Python")
         if schema.get("type") == "array":

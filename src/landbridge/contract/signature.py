@@ -1,17 +1,22 @@
-"""From a spec to what Python shows of a function: its signature and its docstring."""
+"""From a spec to what Python shows of a function or class: its signature and its docstring."""
 
 from __future__ import annotations
 
 import copy
 import inspect
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
+from .methodspec import KINDS, MethodSpec, ParameterSpec
 from .rebuild import hint_of, revive, sharing_defaults
 from .schema import JsonSchema, describe, hostile
-from .spec import KINDS, MethodSpec, ParameterSpec
+from .spec import ClassSpec
 
 __all__ = ["docstring", "signature"]
+
+
+_STARS = {"var_positional": "*", "var_keyword": "**"}
 
 
 class _Written:
@@ -32,13 +37,13 @@ class _Written:
         return hash(self._text)
 
 
-def signature(method: MethodSpec, types: Mapping[str, type]) -> inspect.Signature:
+def signature(spec: MethodSpec | ClassSpec, types: Mapping[str, type]) -> inspect.Signature:
     """Return the signature of a method: true names, kinds and defaults, hints as classes where there are any here.
 
     Parameters
     ----------
-    method : MethodSpec
-        The method.
+    spec : MethodSpec or ClassSpec
+        The method; the signature of a class is what making an object takes.
     types : mapping of str to type
         Classes of its module, from `landbridge.contract.rebuild_types`.
 
@@ -54,8 +59,8 @@ def signature(method: MethodSpec, types: Mapping[str, type]) -> inspect.Signatur
     >>> signature(MethodSpec("mean", parameters=(first,), returns={"x-landbridge": "xarray.DataArray"}), {})
     <Signature (first: int) -> 'xr.DataArray'>
     """
-    with hostile(f"the signature of {method.name}"), sharing_defaults():
-        return _signature(method, types)
+    with hostile(f"the signature of {spec.name}"), sharing_defaults():
+        return _signature(spec.init if isinstance(spec, ClassSpec) else spec, types)
 
 
 def _signature(method: MethodSpec, types: Mapping[str, type]) -> inspect.Signature:
@@ -80,8 +85,8 @@ def _parameter(parameter: ParameterSpec, types: Mapping[str, type]) -> inspect.P
     return inspect.Parameter(parameter.name, KINDS[parameter.kind], default=default, annotation=hint)
 
 
-def docstring(method: MethodSpec) -> str:
-    """Return the docstring of a method in numpydoc form.
+def docstring(spec: MethodSpec | ClassSpec) -> str:
+    """Return the docstring of a method or class in numpydoc form.
 
     Examples
     --------
@@ -91,11 +96,14 @@ def docstring(method: MethodSpec) -> str:
     >>> text.splitlines()[4:]
     ['depth : float, at least 0, in m', '    Below the surface.']
     """
-    with hostile(f"the docstring of {method.name}"):
-        return _docstring(method)
+    with hostile(f"the docstring of {spec.name}"):
+        if not isinstance(spec, ClassSpec):
+            return _docstring(spec)
+        made = replace(spec.init, doc=spec.doc or spec.init.doc, summary=spec.summary or spec.init.summary)
+        return _docstring(made, "\n".join(map(_brief, spec.methods.values())))
 
 
-def _docstring(method: MethodSpec) -> str:
+def _docstring(method: MethodSpec, methods: str = "") -> str:
     body, sections = _split(method.doc or method.summary)
     parts = [body]
     if method.parameters:
@@ -106,7 +114,14 @@ def _docstring(method: MethodSpec) -> str:
         parts.append(_section("Yields" if method.streams else "Returns", text))
     if method.raises:
         parts.append(_section("Raises", "\n".join(name + _indented(text) for name, text in method.raises)))
+    if methods:
+        parts.append(_section("Methods", methods))
     return "\n\n".join(part for part in (*parts, sections) if part)
+
+
+def _brief(method: MethodSpec) -> str:
+    given = ", ".join(_STARS.get(parameter.kind, "") + parameter.name for parameter in method.parameters)
+    return f"{method.name}({given})" + _indented(method.summary)
 
 
 def _split(text: str) -> tuple[str, str]:
@@ -123,7 +138,6 @@ def _section(title: str, text: str) -> str:
 
 
 def _entry(parameter: ParameterSpec) -> str:
-    star = {"var_positional": "*", "var_keyword": "**"}.get(parameter.kind, "")
     what = [describe(parameter.schema) if parameter.schema else "", *_bounds(parameter.schema)]
     if parameter.unit:
         what.append(f"in {parameter.unit}")
@@ -131,7 +145,7 @@ def _entry(parameter: ParameterSpec) -> str:
         shown = parameter.default_text if parameter.default_text is not None else repr(parameter.default)
         what.append(f"default {shown}")
     line = ", ".join(part for part in what if part)
-    return f"{star}{parameter.name}{' : ' if line else ''}{line}" + _indented(parameter.doc)
+    return f"{_STARS.get(parameter.kind, '')}{parameter.name}{' : ' if line else ''}{line}" + _indented(parameter.doc)
 
 
 _BOUNDS = {

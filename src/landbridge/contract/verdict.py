@@ -28,6 +28,7 @@ _SAID = {
     "frozen_set_type": "must be a set or a list",
     "dict_type": "must be a dict",
     "none_required": "must be None",
+    "callable_type": "must be a function",
     "greater_than_equal": "must be at least {ge}",
     "greater_than": "must be greater than {gt}",
     "less_than_equal": "must be at most {le}",
@@ -68,6 +69,8 @@ def shown(value: object) -> str:
     elif kind.__module__.partition(".")[0] == "numpy":
         text = repr(value) if not getattr(value, "shape", ()) else f"an array of shape {value.shape}, {value.dtype}"  # type: ignore[attr-defined]
         return printable(text, 80)
+    elif callable(value):
+        return "a function"
     else:
         return printable(f"{'an' if kind.__name__[:1] in 'AEIOUaeiou' else 'a'} {kind.__name__}", 80)
     return f"{printable(text, 80)} ({printable(kind.__name__, 80)})"

@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from ..backend.usage import RefusalLog
 from ..broker import Connection
 from ..broker import Message as Delivered
 from ..errors import LandbridgeError, Malformed, NotConfigured, printable
@@ -33,7 +34,7 @@ _INSTANCES_LIMIT = 1_000
 _FILE_LIMIT = 4096 * _MODULES_LIMIT  # the texts of an entry are bounded: escaped in JSON, it has some 3 kB at most
 _SUMMARY_LIMIT, _VERSION_LIMIT = 200, 40  # as `unpack_presence` bounds them
 _LATEST_SEEN = 2**33  # year 2242: later is no time, and `gmtime` may not know it
-_KEEP_S = 5.0
+_KEEP_S = 0.2
 
 
 @dataclass
@@ -178,35 +179,35 @@ def load(file: Path) -> Catalogue:
 async def follow(catalogue: Catalogue, connection: Connection, file: Path) -> AsyncIterator[None]:
     """Keep `catalogue` current with what modules announce over `connection` while the context is open.
 
-    What changed is written to `file` every 5 s, and once at the end: the loop that takes in the announcements never
-    waits for a disk, however many there are.
+    What changed is written to `file` at once, but five times a second at most, and once more at the end: the loop that
+    takes in the announcements never waits for a disk, however many there are.
     """
-    ended = asyncio.Event()
-    is_changed = False
+    ended, changed = asyncio.Event(), asyncio.Event()
+    refusals = RefusalLog(_log)
 
     def announced(delivered: Delivered) -> None:
-        nonlocal is_changed
         try:
             institute, module = parse_catalogue(delivered.subject)
             if catalogue.note(f"{institute}/{module}", unpack_presence(delivered.payload), time.time()):
-                is_changed = True
+                changed.set()
         except LandbridgeError as error:
-            _log.warning("ignored a catalogue entry: %s", error)
+            who = printable(delivered.subject.removeprefix("lb.cat."), 130)
+            refusals.note(who, f"ignored a catalogue entry: {error}", time.monotonic())
 
     async def keep() -> None:
-        nonlocal is_changed
         is_last = False
         while not is_last:
-            with suppress(TimeoutError):
-                await asyncio.wait_for(ended.wait(), _KEEP_S)
+            await changed.wait()
+            changed.clear()
             is_last = ended.is_set()
-            if is_changed or is_last:  # at the end in any case, for the times at which modules were seen
-                is_changed = False
-                try:
-                    await asyncio.to_thread(lambda: private_write(file, catalogue.to_json()))
-                except OSError as error:
-                    is_changed = True
-                    _log.warning("the catalogue could not be kept: %s", error)
+            try:
+                await asyncio.to_thread(lambda: private_write(file, catalogue.to_json()))
+            except OSError as error:
+                changed.set()
+                _log.warning("the catalogue could not be kept: %s", error)
+            if not is_last:
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(ended.wait(), _KEEP_S)
 
     await connection.subscribe(CATALOGUE_SUBSCRIPTION, announced)
     keeper = asyncio.create_task(keep())
@@ -214,4 +215,5 @@ async def follow(catalogue: Catalogue, connection: Connection, file: Path) -> As
         yield
     finally:
         ended.set()
+        changed.set()  # in any case, for the times at which modules were seen
         await keeper

@@ -29,6 +29,7 @@ _WATCH_S = 0.2
 _RESTART_WAIT_S = 0.2
 _CATALOGUE = Address("lb", "catalogue")
 _PAGE = 200
+_GRACE_S = 1.0
 
 
 async def run(
@@ -169,7 +170,7 @@ async def _keep_catalogue(url: str, serving: asyncio.Event, stop: asyncio.Event)
     )
     try:
         async with follow(catalogue, connection, directory / "catalogue.json"):
-            await backend.serve(connection, serving.set, stop)
+            await backend.serve(connection, serving.set, stop, grace_s=_GRACE_S)
     finally:
         await connection.close()
 

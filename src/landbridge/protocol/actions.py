@@ -15,12 +15,17 @@ __all__ = [
     "Ended",
     "Forget",
     "Interrupt",
+    "Invoke",
     "Item",
+    "Log",
     "More",
+    "OpenLane",
     "Progress",
+    "Returned",
     "Run",
     "Send",
     "Started",
+    "Waits",
 ]
 
 Bytes = bytes | memoryview
@@ -34,13 +39,19 @@ class Send:
     ----------
     to : str
         ``request`` (the module's call subject, reply to the call's inbox), ``control`` (the backend that runs the
-        call) or ``inbox`` (the caller).
+        call), ``anyone`` (every backend of the module), ``inbox`` (the caller) or ``lane`` (the lane for long values
+        of the other side).
     parts : sequence of bytes
         The message; the driver may join them.
     """
 
     to: str
     parts: Sequence[Bytes]
+
+
+@dataclass(frozen=True, slots=True)
+class OpenLane:
+    """Open the connection for long values, unless it is open, and say `lane_opened` when it is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,11 +71,47 @@ class Progress:
 
 
 @dataclass(frozen=True, slots=True)
+class Waits:
+    """The call waits in the backend's queue at this place, from 1; 0 when it runs."""
+
+    place: int
+
+
+@dataclass(frozen=True, slots=True)
+class Log:
+    """A line that the method wrote, to ``stdout``, ``stderr`` or its ``log``."""
+
+    stream: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
 class Item:
-    """One item of a stream: its bytes, and the cost to hand back to `Caller.took` once it has been used."""
+    """One item of a stream: its bytes, and what to hand back to `Caller.took` once it has been used."""
 
     frame: memoryview | bytearray
     cost: int
+    bulk: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Invoke:
+    """The method calls a function of its caller: its index among the arguments, and the number of this question."""
+
+    function: int
+    ask: int
+    frame: memoryview | bytearray
+    cost: int
+    bulk: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Returned:
+    """A function of the caller has answered question `ask`: with the bytes of a value or an error."""
+
+    ask: int
+    frame: memoryview | bytearray | None
+    error: LandbridgeError | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,4 +146,19 @@ class Forget:
     """Nothing will happen any more: drop the machine."""
 
 
-Action = Send | Started | Progress | Item | Ended | Run | Interrupt | More | Forget
+Action = (
+    Send
+    | OpenLane
+    | Started
+    | Progress
+    | Waits
+    | Log
+    | Item
+    | Invoke
+    | Ended
+    | Run
+    | Returned
+    | Interrupt
+    | More
+    | Forget
+)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from ..errors import (
+    RAISED_BUILTINS,
     Busy,
     CallCancelled,
     CallLost,
@@ -27,6 +28,7 @@ from ..errors import (
     printable,
     remote_error,
 )
+from .messages import MOST_PROGRESS
 
 __all__ = ["error_to_meta", "meta_to_error", "raised_to_meta"]
 
@@ -60,10 +62,14 @@ _FIELDS: dict[type[LandbridgeError], tuple[str, ...]] = {
     TooLarge: ("size_bytes", "limit_bytes"),
     UnknownMember: ("module", "member", "suggestion"),
 }
+_NUMBERS = frozenset({"retry_after_s", "timeout_s", "size_bytes", "limit_bytes"})
 
 
 def error_to_meta(error: LandbridgeError) -> dict[str, Any]:
     """Return the meta of an ERROR message for one of our own errors."""
+    if isinstance(error, RemoteError):
+        builtin = next((cls.__name__ for cls in type(error).__mro__ if RAISED_BUILTINS.get(cls.__name__) is cls), None)
+        return raised_to_meta(error.type_name, error.remote_text, builtin, error.incident)
     meta: dict[str, Any] = {"code": error.code, "text": printable(str(error), _TEXT_LIMIT)}
     if isinstance(error, InvalidArguments):
         meta["problems"] = _listed(error.problems)
@@ -116,7 +122,10 @@ def meta_to_error(meta: dict[str, Any], target: str) -> LandbridgeError:
     error.args = (text,)
     for name in _FIELDS.get(cls, ()):
         value = meta.get(name)
-        setattr(error, name, printable(value, _FIELD_LIMIT) if isinstance(value, str) else _number(value))
+        if name in _NUMBERS:
+            setattr(error, name, _number(value))
+        else:
+            setattr(error, name, printable(value, _FIELD_LIMIT) if isinstance(value, str) else None)
     if isinstance(error, CallTimeout):
         error.by_owner = meta.get("by_owner") is True
     if isinstance(error, CallCancelled) and error.state not in ("stopped", "stopping", "running"):
@@ -132,7 +141,10 @@ def _text(meta: dict[str, Any], name: str) -> str:
 
 
 def _number(value: object) -> float | None:
-    return value if isinstance(value, (int, float)) and not isinstance(value, bool) else None
+    # NaN, infinity and what is below zero are no seconds and no bytes: whoever waits for so long would fail.
+    if not isinstance(value, (int, float)) or isinstance(value, bool) or not 0 <= value <= MOST_PROGRESS:
+        return None
+    return value
 
 
 def _listed(problems: Sequence[Problem]) -> list[list[str]]:

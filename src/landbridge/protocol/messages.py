@@ -7,24 +7,32 @@
 =========== ==== ========= ========================================================= ===========================
 kind        code sent by   meta                                                      body
 =========== ==== ========= ========================================================= ===========================
-CALL        1    caller    granted, total?, timeout_s?                               arguments, or first part
-PART        2    both                                                                next part of the value
-BEAT        3    both      granted; from the backend also instance                   none
+CALL        1    caller    granted, total?, timeout_s?, logs?, traceparent? …        arguments, unless total
+PART        2    both      at, crc? (with the last of a value)                       next part of a long value
+BEAT        3    both      granted, next, bulk_granted?, bulk_next?, resend?;        none
+                           from the backend also instance, place?
 CANCEL      4    caller                                                              none
 PROGRESS    5    backend   done, total?, label?                                      none
-RESULT      6    backend   total?                                                    value, or first part
-ITEM        7    backend   total?                                                    value, or first part
-END         8    backend   (after the last item)                                     none
-ERROR       9    backend   see `failure`                                             none
+RESULT      6    backend   total?, after?                                            value, unless total
+ITEM        7    backend   total?, after?                                            value, unless total
+END         8    backend   after? (after the last item)                              none
+ERROR       9    backend   see `failure`; after?                                     none
 CANCELLED   10   backend   state: stopped, stopping or running                       none
+LOG         11   backend   stream, text                                              none
+INVOKE      12   backend   function, ask, total?, after?                             arguments, unless total
+RETURN      13   caller    ask, total?, after?                                       value, unless total
+RAISED      14   caller    ask, and see `failure`; after?                            none
 =========== ==== ========= ========================================================= ===========================
 
-`granted` is how many body bytes (see `stream`) the other side may have sent in all since the call began. `total`
-stands where a value has more bytes than its first message carries; the rest follows as PART. The backend's first
-BEAT accepts the call and names the instance that runs it. Unknown meta fields are ignored.
+`granted` is how many bytes (see `stream`) the other side may have sent in all since the call began, `next` how many
+counted messages have arrived. A value too long for one message is only announced, by its length `total`; its bytes
+follow as PART through the second lane (see `bulk`). `after` says which position of that lane must have been reached
+before a message is looked at. The backend's first BEAT accepts the call and names the instance that runs it. Unknown
+meta fields are ignored.
 
-Messages of one direction of one call are numbered from 0. BEAT, CANCEL and PROGRESS may get lost without harm, so
-they do not count: they carry the number of the next message that does. A number that skips shows a loss.
+Messages of one direction of one call are numbered from 0. BEAT, CANCEL, PROGRESS, LOG and PART may get lost without
+harm, so they do not count: they carry the number of the next message that does (PART: 0). A number that skips shows a
+loss; a BEAT with `resend` asks for everything from `next` and `bulk_next` on again.
 """
 
 from __future__ import annotations
@@ -39,7 +47,21 @@ import msgpack
 
 from ..errors import Malformed, ProtocolMismatch
 
-__all__ = ["LABEL_LIMIT", "MOST_PROGRESS", "UNCOUNTED", "VERSION", "Kind", "Message", "pack", "unpack", "version_text"]
+__all__ = [
+    "ASKED_AT_ONCE",
+    "FUNCTIONS_LIMIT",
+    "FUNCTION_BYTES",
+    "LABEL_LIMIT",
+    "LOG_LIMIT",
+    "MOST_PROGRESS",
+    "UNCOUNTED",
+    "VERSION",
+    "Kind",
+    "Message",
+    "pack",
+    "unpack",
+    "version_text",
+]
 
 VERSION = 0x10
 """Major version in the high, minor in the low half of the byte."""
@@ -47,6 +69,8 @@ VERSION = 0x10
 _PREAMBLE = struct.Struct("<BBHI")
 _META_LIMIT = 0xFFFF
 _SHORT_META = 64
+# What carries a value costs credit by its body, and is held as it came: its meta must not be what takes the memory.
+_VALUE_META_LIMIT = 512
 # Lists and maps of meta are short; without this bound nested headers could each reserve as much as meta is long.
 _ENTRIES_LIMIT = 256
 _INSTANCE = re.compile(r"[0-9a-f]{32}")
@@ -65,23 +89,57 @@ class Kind(IntEnum):
     END = 8
     ERROR = 9
     CANCELLED = 10
+    LOG = 11
+    INVOKE = 12
+    RETURN = 13
+    RAISED = 14
 
 
-UNCOUNTED = frozenset({Kind.BEAT, Kind.CANCEL, Kind.PROGRESS})
+UNCOUNTED = frozenset({Kind.BEAT, Kind.CANCEL, Kind.PROGRESS, Kind.LOG, Kind.PART})
 """Kinds that may get lost without harm."""
+
+_WITH_VALUES = frozenset({Kind.PART, Kind.RESULT, Kind.ITEM, Kind.END, Kind.INVOKE, Kind.RETURN})
 
 LABEL_LIMIT = 200
 """Longest label of a PROGRESS, in characters."""
+
+LOG_LIMIT = 8000
+"""Longest text of a LOG or an ERROR, in characters."""
+
+FUNCTIONS_LIMIT = 64
+"""How many functions the arguments of a call may hold."""
+
+ASKED_AT_ONCE = 64
+"""Questions of one call that may be open at a time."""
+
+FUNCTION_BYTES = 8 * 1024 * 1024
+"""Largest arguments and values of such a function, in bytes."""
 
 MOST_PROGRESS = 1 << 60
 """Largest number that a PROGRESS may carry."""
 
 _KINDS = {int(kind): kind for kind in Kind}
 _NUMBER = (int, float)
+_POSITION = (int, 1 << 60)
 # Known fields: type and, for integers, the largest value that can be meant.
 _FIELDS: dict[str, tuple[Any, int]] = {
     "total": (_NUMBER, MOST_PROGRESS),
-    "granted": (int, 1 << 60),
+    "granted": _POSITION,
+    "next": _POSITION,
+    "bulk_granted": _POSITION,
+    "bulk_next": _POSITION,
+    "resend": (bool, 1),
+    "at": _POSITION,
+    "crc": (int, 0xFFFFFFFF),
+    "after": _POSITION,
+    "place": (int, 1 << 32),
+    "logs": (bool, 1),
+    "stream": (str, 16),
+    "text": (str, LOG_LIMIT),
+    "function": (int, FUNCTIONS_LIMIT - 1),
+    "ask": (int, 1 << 32),
+    "traceparent": (str, 55),
+    "tracestate": (str, 512),
     "timeout_s": (_NUMBER, 10**9),
     "instance": (str, 32),
     "state": (str, 16),
@@ -144,6 +202,8 @@ def unpack(payload: bytes) -> Message:
     end = 8 + meta_length
     if end > len(payload):
         raise Malformed(f"meta of {meta_length} bytes is longer than its message")
+    if meta_length > _VALUE_META_LIMIT and kind in _WITH_VALUES:
+        raise Malformed(f"meta of {meta_length} bytes is longer than a {kind.name} may have")
     packed = payload[8:end]
     # Most calls say the same: what is short is read once. Nobody changes a meta that was read.
     meta = _read_short_meta(packed) if meta_length <= _SHORT_META else _read_meta(packed)
@@ -165,12 +225,14 @@ def _read_meta(packed: bytes) -> dict[str, Any]:
     if not isinstance(meta, dict):
         raise Malformed("meta is not a map")
     for name, value in meta.items():
+        if not isinstance(name, str):
+            raise Malformed("a key of meta is not text")
         rule = _FIELDS.get(name)
         if rule is None:
             continue
         kind, limit = rule
         size = len(value) if isinstance(value, str) else value
-        if not isinstance(value, kind) or isinstance(value, bool) or not 0 <= size <= limit:
+        if not isinstance(value, kind) or (isinstance(value, bool) is not (kind is bool)) or not 0 <= size <= limit:
             raise Malformed(f"field {name} of meta has a value that cannot be meant")
     # It becomes a token of the subjects that the caller publishes to.
     if "instance" in meta and not _INSTANCE.fullmatch(meta["instance"]):

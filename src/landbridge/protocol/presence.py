@@ -25,6 +25,7 @@ _LIMIT = 4096
 _SUMMARY_LIMIT = 200
 _VERSION_LIMIT = 40
 _PROTOCOL_LIMIT = 10
+_RUN_LIMIT = 32
 _INSTANCE = re.compile(r"[0-9a-f]{32}")
 
 
@@ -44,6 +45,8 @@ class Presence:
         The module's own version, if it has one.
     protocol : str
         Protocol version of the backend.
+    run : str
+        Of this start of the backend: another one with the same instance shows that it was started anew.
     """
 
     instance: str
@@ -51,6 +54,7 @@ class Presence:
     summary: str = ""
     version: str = ""
     protocol: str = version_text(VERSION)
+    run: str = ""
 
 
 def pack_presence(presence: Presence) -> bytes:
@@ -76,14 +80,15 @@ def unpack_presence(payload: bytes) -> Presence:
     instance, serving = fields.get("instance"), fields.get("serving")
     if not isinstance(instance, str) or not _INSTANCE.fullmatch(instance) or not isinstance(serving, bool):
         raise Malformed("a catalogue entry names no instance")
-    texts = [fields.get(name, "") for name in ("summary", "version", "protocol")]
+    texts = [fields.get(name, "") for name in ("summary", "version", "protocol", "run")]
     if not all(isinstance(text, str) for text in texts):
         raise Malformed("a catalogue entry holds a field of the wrong type")
-    summary, version, protocol = texts
+    summary, version, protocol, run = texts
     return Presence(
         instance,
         serving,
         printable(summary, _SUMMARY_LIMIT),
         printable(version, _VERSION_LIMIT),
         printable(protocol, _PROTOCOL_LIMIT),
+        printable(run, _RUN_LIMIT),
     )

@@ -3,7 +3,8 @@
 ::
 
     lb.call.<i>.<p>.<I>.<M>.<method>                    a request; i, p = institute and person of the caller
-    lb.ctl.<i>.<p>.<I>.<M>.<instance>.call.<id>.<op>    to the one backend that runs the call
+    lb.ctl.<i>.<p>.<I>.<M>.<instance>.call.<id>.<op>    to the one backend that runs the call, or (ANYONE) to all
+    lb.ctl.<i>.<p>.<I>.<M>.<instance>.object.<id>.<method>  a request to a method of an object at this backend
     _INBOX.<i>.<p>.<conn>.<id>.<n>                      everything the caller gets back
     lb.cat.<I>.<M>                                      presence of a module
 
@@ -22,10 +23,17 @@ from ..errors import InvalidName, Malformed
 from ..names import check_institute, check_member, check_module, check_person
 
 __all__ = [
+    "ANYONE",
     "CATALOGUE_SUBSCRIPTION",
     "DESCRIBE",
+    "LEASE_S",
+    "MESSAGE",
+    "PART",
+    "RELEASE",
+    "RENEW",
     "CallSubject",
     "ControlSubject",
+    "ObjectSubject",
     "call_subject",
     "call_subscription",
     "catalogue_subject",
@@ -34,13 +42,30 @@ __all__ = [
     "control_subscription",
     "inbox_subject",
     "inbox_subscription",
+    "lane_subscription",
+    "object_subject",
+    "object_subscription",
     "parse_call",
     "parse_catalogue",
     "parse_control",
+    "parse_object",
 ]
 
 DESCRIBE = "_describe"
 """The method every module has: what the caller may see of it."""
+
+ANYONE = "0" * 32
+"""Stands for the instance where every backend of a module is meant: who has this call?"""
+
+RENEW, RELEASE = "_renew", "_release"
+"""The methods that every object has: prolong its lease, end it."""
+
+LEASE_S = 600.0
+"""An object is kept for this long after its caller last used it or renewed its lease."""
+
+MESSAGE = "message"
+PART = "part"
+"""The two operations of control subjects: parts of long values go through a connection of their own."""
 
 CATALOGUE_SUBSCRIPTION = "lb.cat.*.*"
 """What announces itself, everywhere in the network."""
@@ -58,6 +83,18 @@ class CallSubject(NamedTuple):
     person: str
     owner: str
     module: str
+    method: str
+
+
+class ObjectSubject(NamedTuple):
+    """Who calls which method of which object."""
+
+    institute: str
+    person: str
+    owner: str
+    module: str
+    instance: str
+    object_id: str
     method: str
 
 
@@ -98,12 +135,17 @@ def control_subject(
 
 def control_subscription(owner: str, module: str, instance: str) -> str:
     """Return what one backend subscribes to for its running calls."""
-    return f"lb.ctl.*.*.{owner}.{module}.{instance}.call.*.*"
+    return f"lb.ctl.*.*.{owner}.{module}.{instance}.call.*.{MESSAGE}"
 
 
-def inbox_subject(institute: str, person: str, connection: str, call_id: str, attempt: int) -> str:
-    """Return where the answers to one call go."""
-    return f"_INBOX.{institute}.{person}.{connection}.{call_id}.{attempt}"
+def lane_subscription(owner: str, module: str, instance: str) -> str:
+    """Return what one backend subscribes to for parts of long arguments."""
+    return f"lb.ctl.*.*.{owner}.{module}.{instance}.call.*.{PART}"
+
+
+def inbox_subject(institute: str, person: str, connection: str, call_id: str, number: int) -> str:
+    """Return where the answers to one call go: 0 for those to its request, 1 for those to control messages."""
+    return f"_INBOX.{institute}.{person}.{connection}.{call_id}.{number}"
 
 
 def inbox_subscription(institute: str, person: str, connection: str) -> str:
@@ -134,10 +176,49 @@ def parse_call(subject: str) -> CallSubject:
         check_institute(tokens[4], reserved=True)
         check_module(tokens[5])
         if tokens[6] != DESCRIBE:
-            check_member(tokens[6])
+            _check_method(tokens[6])
     except InvalidName as error:
         raise Malformed(f"the subject holds {error.name}, which may not name {error.what}") from None
     return CallSubject(*tokens[2:])
+
+
+def _check_method(token: str) -> None:
+    """Check a method, or a static method of a class: ``Grid:mean``."""
+    owner, colon, method = token.partition(":")
+    check_member(owner)
+    if colon:
+        check_member(method)
+
+
+def object_subject(
+    institute: str, person: str, owner: str, module: str, instance: str, object_id: str, method: str
+) -> str:
+    """Return the subject of a request to a method of an object."""
+    return f"lb.ctl.{institute}.{person}.{owner}.{module}.{instance}.object.{object_id}.{method}"
+
+
+def object_subscription(owner: str, module: str, instance: str) -> str:
+    """Return what one backend subscribes to for the methods of its objects."""
+    return f"lb.ctl.*.*.{owner}.{module}.{instance}.object.*.*"
+
+
+def parse_object(subject: str) -> ObjectSubject:
+    """Return who calls which method of which object, every token checked; raises `Malformed` as `parse_call` does."""
+    tokens = subject.split(".", 11)
+    if len(tokens) != 10 or tokens[0] != "lb" or tokens[1] != "ctl" or tokens[7] != "object":
+        raise Malformed("not the subject of a request to an object")
+    try:
+        check_institute(tokens[2], reserved=True)
+        check_person(tokens[3])
+        check_institute(tokens[4], reserved=True)
+        check_module(tokens[5])
+        if tokens[9] not in (RENEW, RELEASE):
+            check_member(tokens[9])
+    except InvalidName as error:
+        raise Malformed(f"the subject holds {error.name}, which may not name {error.what}") from None
+    if not _ID.fullmatch(tokens[6]) or not _ID.fullmatch(tokens[8]):
+        raise Malformed("the subject holds an id that is not 32 hexadecimal digits")
+    return ObjectSubject(tokens[2], tokens[3], tokens[4], tokens[5], tokens[6], tokens[8], tokens[9])
 
 
 def parse_control(subject: str) -> ControlSubject:

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from typing import Any, Literal, get_args
 
-from ..names import check_institute
+from ..names import OWNER_INSTITUTE, check_institute
 
 __all__ = ["ROLES", "SERVICE_INSTITUTE", "Role", "jobs_exports", "net_imports", "scope", "template"]
 
@@ -29,6 +29,9 @@ _CALLS = ("lb.call.i.N.>", "lb.ctl.i.N.>", "lb.job.i.N.>")
 # Answers go to any inbox: its ids cannot be guessed. Never by `allow_responses`, which follows whatever reply subject
 # a caller named, to another institute's subjects too.
 _ANSWERS = "_INBOX.*.*.*.*.*"
+# Who runs the network may ask all backends with the tools of NATS. Nobody else may: the subject of such a question does
+# not say who asks, and its answer tells of methods that are not shared with everybody.
+_MAY_ASK_ALL = (SERVICE_INSTITUTE, OWNER_INSTITUTE)
 _SERVICE_PROTOCOL = tuple(f"$SRV.{verb}{rest}" for verb in ("PING", "INFO", "STATS") for rest in ("", ".>"))
 
 _PUBLISH: dict[Role, tuple[str, ...]] = {
@@ -80,8 +83,9 @@ def template(role: Role, institute: str) -> dict[str, Any]:
     def fill(subjects: tuple[str, ...]) -> dict[str, list[str]]:
         return {"allow": [".".join(tokens.get(token, token) for token in subject.split(".")) for subject in subjects]}
 
+    asks_all = _SERVICE_PROTOCOL if role == "person" and institute in _MAY_ASK_ALL else ()
     return {
-        "pub": fill(_PUBLISH[role]),
+        "pub": fill((*_PUBLISH[role], *asks_all)),
         "sub": fill(_SUBSCRIBE[role]),
         "subs": _SUBSCRIPTIONS,
         "data": -1,

@@ -12,5 +12,7 @@ Examples
 
 from .codec import decode, encode
 from .frame import DEFAULT, Limits, size_bytes
+from .functions import Function
+from .room import Room, room
 
-__all__ = ["DEFAULT", "Limits", "decode", "encode", "size_bytes"]
+__all__ = ["DEFAULT", "Function", "Limits", "Room", "decode", "encode", "room", "size_bytes"]

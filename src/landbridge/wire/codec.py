@@ -14,6 +14,8 @@ import msgpack
 from ..errors import CannotTravel, LandbridgeError, Malformed, TooLarge
 from . import plain, times  # noqa: F401 - they fill the tables
 from .frame import DEFAULT, INLINE_BYTES, Limits, Part, Sink, Source, frame_parts, split_frame
+from .functions import TAG as _FUNCTION
+from .functions import FunctionOf, Functions
 from .places import LEAVES, TooDeep, TooMany, locate, survey
 from .refusals import refusal
 from .tags import Refused, decoder_for, encoder_for
@@ -195,10 +197,10 @@ def _depth_problem(value: object) -> tuple[str, str, str]:
 class _Reader:
     """One frame being read."""
 
-    __slots__ = ("level", "limits", "source")
+    __slots__ = ("functions", "level", "limits", "source")
 
-    def __init__(self, source: Source, limits: Limits) -> None:
-        self.source, self.limits, self.level = source, limits, 0
+    def __init__(self, source: Source, limits: Limits, functions: Functions | None) -> None:
+        self.source, self.limits, self.functions, self.level = source, limits, functions, 0
 
     def unpack(self, data: bytes) -> object:
         if len(data) > 1024 and (b"\xdd" in data or b"\xdc" in data):
@@ -234,13 +236,19 @@ class _Reader:
         self.level -= 1
         if type(pair) is not list or len(pair) != 2 or type(pair[0]) is not str:
             raise Malformed("a tagged value is not a pair of tag and payload")
+        if pair[0] == _FUNCTION:
+            if self.functions is None:
+                raise Malformed("a function, which only the arguments of a call may hold")
+            return self.functions.take(pair[1])
         decoder = decoder_for(pair[0])
         if decoder is None:
             raise Malformed(f"unknown tag {pair[0][:60]!r}")
         return decoder(pair[1], self.source)
 
 
-def decode(frame: bytes | bytearray | memoryview, *, limits: Limits = DEFAULT) -> object:
+def decode(
+    frame: bytes | bytearray | memoryview, *, limits: Limits = DEFAULT, function_of: FunctionOf | None = None
+) -> object:
     r"""Return the value that a frame holds.
 
     Arrays are writable and aligned. If `frame` is writable (a bytearray, or a memoryview of one) they are views of
@@ -252,6 +260,9 @@ def decode(frame: bytes | bytearray | memoryview, *, limits: Limits = DEFAULT) -
         One whole frame, from anybody: nothing in it is trusted.
     limits : Limits
         What to accept.
+    function_of : callable, optional
+        Returns what to put in the place of the caller's function with a number, 0 to 63; asked once for each. Only
+        for the arguments of a call: without it, a frame that holds functions is refused.
 
     Raises
     ------
@@ -271,7 +282,8 @@ def decode(frame: bytes | bytearray | memoryview, *, limits: Limits = DEFAULT) -
     """
     try:
         header, source = split_frame(frame, limits)
-        reader = _Reader(source or _NOTHING, limits)
+        functions = None if function_of is None else Functions(function_of)
+        reader = _Reader(source or _NOTHING, limits, functions)
         value = reader.unpack(header)
         if source is not None:
             source.check_all_taken()

@@ -42,7 +42,7 @@ class Limits:
     Attributes
     ----------
     frame_bytes : int
-        Size of the whole frame.
+        Size of the whole frame. Whoever receives one has bounded it before: by now it is in memory.
     header_bytes : int
         Size of the header: everything but the raw buffers.
     depth : int
@@ -53,7 +53,7 @@ class Limits:
         Number of entries in all lists and dicts together (a dict entry counts twice: key and value).
     """
 
-    frame_bytes: int = 16 * 2**20 + 64 * 2**10
+    frame_bytes: int = 2**40
     header_bytes: int = 2**20
     depth: int = 64
     buffers: int = 4096

@@ -16,7 +16,7 @@ _BUILTINS = (bool, int, float, complex, str, bytes, bytearray, list, tuple, set,
 def refusal(value: object) -> Refused:
     """Return the refusal of a value whose exact type has no tag."""
     kind = type(value)
-    name = printable(f"{kind.__module__}.{kind.__qualname__}", 100).removeprefix("builtins.")
+    name = _name_of(kind)
     package = kind.__module__.partition(".")[0]
     if isinstance(value, enum.Enum):
         return Refused(
@@ -40,6 +40,12 @@ def refusal(value: object) -> Refused:
         return Refused(value, f"it is a {name}", "Send a DataArray or a Dataset")
     if package in ("dask", "cupy", "torch", "jax", "jaxlib", "sparse"):
         return Refused(value, f"it is a {name}", "Convert it to a NumPy array")
+    if isinstance(value, type):
+        return Refused(
+            value,
+            f"it is a class ({_name_of(value)}), and only data travel",
+            "Where a function is wanted, give one that calls the class",
+        )
     if callable(value):
         return Refused(value, f"it is code ({name}), and only data travel", "Send what it returns")
     if kind is memoryview:
@@ -54,6 +60,10 @@ def refusal(value: object) -> Refused:
     if isinstance(value, BaseException):
         return Refused(value, f"it is an exception ({name})", "Raise it, or send str(...)")
     return Refused(value, f"no rule is known for objects of type {name}")
+
+
+def _name_of(cls: type) -> str:
+    return printable(f"{cls.__module__}.{cls.__qualname__}", 100).removeprefix("builtins.")
 
 
 def _pandas_advice(name: str) -> str:

@@ -234,6 +234,22 @@ def test_owner_of_the_network_is_a_person_like_others_to_the_broker(network):
     assert owner.refuses_subscribe("lb.call.>")
 
 
+@pytest.mark.parametrize("subject", ["$SRV.PING", "$SRV.INFO.awi-stats", "$SRV.STATS.awi-stats.1"])
+def test_whoever_runs_the_network_may_ask_all_backends_with_tools(network, subject):
+    for institute in ("local", "lb"):
+        assert not network.client(institute, "owner").refuses_publish(subject)
+    assert network.client("gfz", "eve").refuses_publish(subject)
+    assert network.client("gfz", "carl", "ocean").refuses_publish(subject)
+    assert network.client("lb", "_M", "catalogue").refuses_publish(subject)
+
+
+def test_whoever_runs_the_network_cannot_answer_as_a_backend(network):
+    owner = network.client("local", "owner")
+    assert owner.refuses_subscribe("$SRV.PING")
+    assert owner.refuses_publish("$SRV.ANYTHING")
+    assert owner.refuses_publish("_INBOX.awi.bob.c.i.0")
+
+
 def test_user_of_the_system_account_can_only_tell_of_accounts(network):
     system = network.client_of(network.keys.system_user_credentials())
     assert system.refuses_subscribe("$SYS.>")

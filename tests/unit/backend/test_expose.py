@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import importlib.util
 import inspect
 import sys
 import textwrap
@@ -191,3 +192,60 @@ def test_an_async_generator_from_elsewhere_stays_one_and_is_closed_early():
 
     assert asyncio.run(first()) == 0
     assert closed == ["count"]
+
+
+def test_how_a_method_runs_is_said_beside_it(load):
+    module = load(
+        """
+        import landbridge as lb
+
+        @lb.method(process=True, memory_limit="4 GB", concurrency=2, queue=100, idempotent=True)
+        def heavy(): ...
+
+        @lb.method(pure=True)
+        def light(): ...
+        """
+    )
+    module.__spec__ = importlib.util.spec_from_file_location("served_here", __file__)
+    exposed = exposure(module)
+    heavy, light = exposed.methods["heavy"], exposed.methods["light"]
+    assert (heavy.process, heavy.memory_limit, heavy.concurrency, heavy.queue, heavy.idempotent) == (
+        True, 4 * 10**9, 2, 100, True,
+    )  # fmt: skip
+    assert (light.process, light.memory_limit, light.concurrency, light.queue, light.idempotent) == (
+        False, None, None, None, True,
+    )  # fmt: skip
+    assert exposed.source == __file__
+
+
+@pytest.mark.parametrize(
+    ("given", "size"), [(2**30, 2**30), ("512 MiB", 2**29), ("1.5GB", 1_500_000_000), ("2097152", 2**21)]
+)
+def test_a_memory_limit_may_be_bytes_or_text(given, size):
+    marked = method(process=True, memory_limit=given)(len)
+    assert vars(marked)["__landbridge_method__"].rules.memory_limit == size
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"memory_limit": "4 GB"}, "needs process=True"),
+        ({"process": True, "memory_limit": "4 GX"}, r'bytes or text such as "4 GB" or "512 MiB", not \'4 GX\''),
+        ({"process": True, "memory_limit": "much"}, "not 'much'"),
+        ({"process": True, "memory_limit": -1}, "at least 1 MiB, not -1"),
+        ({"process": True, "memory_limit": 1e9}, "at least 1 MiB, not 1000000000.0"),
+        ({"process": True, "memory_limit": True}, "not True"),
+        ({"concurrency": 0}, "concurrency must be a whole number of at least 1, not 0"),
+        ({"concurrency": True}, "not True"),
+        ({"queue": -1}, "queue must be a whole number of at least 0, not -1"),
+        ({"queue": "many"}, "not 'many'"),
+    ],
+)
+def test_what_makes_no_sense_is_refused_where_it_stands(options, said):
+    with pytest.raises(ValueError, match=said):
+        method(**options)
+
+
+def test_a_module_that_came_from_no_file_has_no_workers(load):
+    with pytest.raises(NothingToServe, match=r"other processes cannot load 'served_here'"):
+        exposure(load("import landbridge as lb\n@lb.method(process=True)\ndef f(): ...\n"))

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import pytest
 
 from landbridge.backend.runner import Style
-from landbridge.backend.usage import HELD_BYTES_EACH, STREAMS_EACH, RefusalLog, Usage
+from landbridge.backend.usage import STREAMS_EACH, RefusalLog, Usage
 from landbridge.errors import Busy
 from landbridge.security import Caller
 
@@ -16,11 +16,11 @@ EVE = Caller("gfz", "eve")
 
 
 def call(call_id: str, style: Style):
-    return SimpleNamespace(call_id=call_id, style=style)
+    return SimpleNamespace(call_id=call_id, style=style, arguments_bytes=0)
 
 
 def test_streams_of_one_caller_are_bounded_and_plain_calls_go_on():
-    usage = Usage()
+    usage = Usage(1000)
     for number in range(STREAMS_EACH):
         usage.check_room("a/b.c", EVE, is_stream=True)
         usage.enter(call(str(number), Style.GENERATOR))
@@ -32,10 +32,10 @@ def test_streams_of_one_caller_are_bounded_and_plain_calls_go_on():
 
 
 def test_bytes_that_nobody_takes_are_bounded_and_counted_out():
-    usage = Usage()
+    usage = Usage(1000)
     held = call("x", Style.FUNCTION)
     usage.enter(held)
-    assert usage.hold("x", HELD_BYTES_EACH)
+    assert usage.hold("x", 1000)
     assert not usage.hold("y", 1)
     with pytest.raises(Busy, match="bytes are held for gfz/eve"):
         usage.check_room("a/b.c", EVE, is_stream=False)

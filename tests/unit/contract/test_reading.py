@@ -318,6 +318,14 @@ def test_reading_gives_the_spec_that_callers_will_have():
     assert spec.methods["climatology"].pure
 
 
+def test_methods_that_may_be_run_again_are_told():
+    def f(): ...
+
+    spec, methods = read_module("a/b", None, {"f": f, "g": f, "h": f}, pure=["f"], idempotent=["g"])
+    assert [method.idempotent for method in spec.methods.values()] == [True, True, False]
+    assert methods["g"].spec.idempotent
+
+
 def test_arguments_schema_holds_all_parameters():
     schema = arguments_schema(read(climatology)[1].spec)
     assert schema["required"] == ["first"]

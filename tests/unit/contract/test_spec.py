@@ -49,6 +49,7 @@ MALFORMED = {
     "raises": method(raises=[["ValueError"]]),
     "raises no text": method(raises=[["ValueError", 3]]),
     "streams": method(streams=1),
+    "idempotent": method(idempotent="yes"),
     "schema no object": method(P | {"schema": "int"}),
     "foreign reference": method(P | {"schema": {"$ref": "https://example.org/x"}}),
     "reference to a private name": method(P | {"schema": {"$ref": "#/$defs/__class__"}}),
@@ -101,6 +102,13 @@ def test_texts_lose_their_control_characters():
     assert "\u202e" not in str(spec)
 
 
+def test_what_is_pure_is_idempotent():
+    assert MethodSpec("mean", pure=True).idempotent
+    assert ModuleSpec.from_json(method(pure=True)).methods["mean"].idempotent
+    assert not MethodSpec("mean").idempotent
+    assert not MethodSpec("put", idempotent=True).pure
+
+
 def test_long_texts_are_cut():
     assert len(ModuleSpec.from_json(module(doc="x" * 500_000)).doc) == 64 * 1024
 
@@ -114,5 +122,7 @@ def test_a_spec_survives_its_json():
     parameter = ParameterSpec("σ", "keyword_only", {"type": "number"}, False, 1.5, None, "Width.", "K")
     mean = MethodSpec("mean", "Doc.", "Doc.", (parameter,), {"type": "number"}, "It.", (("ValueError", "never"),))
     items = MethodSpec("items", streams=True, items={"$ref": "#/$defs/A"}, pure=True)
-    spec = ModuleSpec("geomar/ocean", "D", "D", "1.0", {"mean": mean, "items": items}, {"A": {"enum": [1]}})
+    put = MethodSpec("put", idempotent=True)
+    methods = {"mean": mean, "items": items, "put": put}
+    spec = ModuleSpec("geomar/ocean", "D", "D", "1.0", methods, {"A": {"enum": [1]}})
     assert ModuleSpec.from_json(spec.to_json()) == spec

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import zlib
+
 import pytest
 
 from landbridge.errors import (
@@ -15,25 +17,34 @@ from landbridge.errors import (
     TooLarge,
 )
 from landbridge.protocol import (
+    ASKED_AT_ONCE,
+    AWAY_S,
     BEAT_S,
+    BULK_WINDOW,
     CANCEL_WAIT_S,
+    FUNCTION_BYTES,
+    LARGEST_WINDOW,
     OFFLINE_GRACE_S,
     OVERHEAD,
     PART_BYTES,
     SILENCE_S,
     SMALLEST_WINDOW,
-    VALUE_LIMIT,
+    STUCK_S,
     WINDOW,
     Caller,
     Ended,
     Forget,
+    Invoke,
     Item,
     Kind,
+    Log,
     Message,
+    OpenLane,
     Progress,
     Send,
     Started,
     State,
+    Waits,
     pack,
     raised_to_meta,
     unpack,
@@ -41,6 +52,7 @@ from landbridge.protocol import (
 
 INSTANCE = "0123456789abcdef" * 2
 TARGET = "geomar/ocean.climatology"
+RAISED = raised_to_meta("KeyError", "'sst'", "KeyError", "a1b2")
 
 
 def sent(actions: list, to: str) -> list[Message]:
@@ -91,11 +103,6 @@ def test_a_limit_beyond_a_lifetime_is_none(timeout_s):
     assert "timeout_s" not in request.meta
 
 
-def test_arguments_beyond_the_limit_are_refused_before_sending():
-    with pytest.raises(TooLarge):
-        Caller(TARGET, [], VALUE_LIMIT + 1)
-
-
 def test_an_answer_ends_the_call():
     assert started().received(message(Kind.RESULT, body=b"value"), 0.1) == [Ended(memoryview(b"value"), None), Forget()]
 
@@ -111,12 +118,108 @@ def test_an_error_ends_the_call_with_it():
     assert isinstance(error, KeyError)
 
 
-def test_the_rest_of_the_arguments_goes_to_the_backend_that_accepted():
-    caller = started(PART_BYTES + 10)
-    actions = caller.received(BEAT, 0.1)
+def test_long_arguments_are_announced_and_go_to_the_backend_that_accepted():
+    size = PART_BYTES + 10
+    caller = Caller(TARGET, [bytes(size)], size)
+    actions = caller.start(0.0)
+    (request,) = sent(actions, "request")
+    assert (request.kind, request.meta["total"], request.body.nbytes) == (Kind.CALL, size, 0)
+    assert actions[-1] == OpenLane()
+    assert caller.lane_opened(0.05, LARGEST_WINDOW) == []
+    actions = caller.received(message(Kind.BEAT, instance=INSTANCE, granted=WINDOW, bulk_granted=BULK_WINDOW), 0.1)
     assert actions[0] == Started(INSTANCE)
-    (part,) = sent(actions, "control")
-    assert (part.kind, part.sequence, part.body.nbytes) == (Kind.PART, 1, 10)
+    assert [(one.kind, one.meta["at"], one.body.nbytes) for one in sent(actions, "lane")] == [
+        (Kind.PART, 0, PART_BYTES),
+        (Kind.PART, PART_BYTES, 10),
+    ]
+
+
+def test_a_lane_that_opens_late_holds_the_arguments_back_until_it_is_open():
+    size = PART_BYTES + 10
+    caller = started(size)
+    actions = caller.received(message(Kind.BEAT, instance=INSTANCE, bulk_granted=BULK_WINDOW), 0.1)
+    assert sent(actions, "lane") == []
+    assert OpenLane() in actions
+    assert len(sent(caller.lane_opened(0.2, LARGEST_WINDOW), "lane")) == 2
+
+
+def test_waiting_for_the_lane_is_no_reason_to_fall_silent():
+    caller = started(PART_BYTES + 10)
+    for second in range(4):
+        caller.received(message(Kind.BEAT, instance=INSTANCE, bulk_granted=BULK_WINDOW), float(second))
+    assert [one.kind for one in sent(caller.tick(BEAT_S), "control")] == [Kind.BEAT]
+
+
+def test_a_lane_that_was_cut_sends_again_what_is_not_known_to_have_arrived():
+    caller = started(PART_BYTES + 10)
+    caller.lane_opened(0.0, LARGEST_WINDOW)
+    first = sent(caller.received(message(Kind.BEAT, instance=INSTANCE, bulk_granted=BULK_WINDOW), 0.1), "lane")
+    caller.received(message(Kind.BEAT, instance=INSTANCE, bulk_next=PART_BYTES), 0.2)
+    assert sent(caller.lane_opened(0.3, LARGEST_WINDOW), "lane") == first[1:]
+
+
+def test_a_long_value_is_granted_received_and_acknowledged():
+    caller = running()
+    value = bytes(range(250)) * 100
+    assert caller.received(message(Kind.RESULT, total=len(value)), 0.1) == [OpenLane()]
+    (grant,) = sent(caller.lane_opened(0.2, LARGEST_WINDOW), "control")
+    assert (grant.meta["next"], grant.meta["bulk_granted"], grant.meta["bulk_next"]) == (1, BULK_WINDOW, 0)
+    assert caller.received(message(Kind.PART, body=value[:9000], at=0), 0.3) == []
+    actions = caller.received(message(Kind.PART, body=value[9000:], at=9000, crc=zlib.crc32(value)), 0.4)
+    (last,) = sent(actions, "control")
+    assert last.meta["bulk_next"] == len(value)
+    assert bytes(actions[-2].frame) == value
+    assert actions[-1] == Forget()
+
+
+def test_a_missing_part_is_asked_for_once_a_second_and_a_late_one_after_a_while():
+    caller = running()
+    caller.lane_opened(0.0, LARGEST_WINDOW)
+    caller.received(message(Kind.RESULT, total=100), 0.0)
+    (ask,) = sent(caller.received(message(Kind.PART, body=b"x", at=50), 0.1), "control")
+    assert (ask.meta["resend"], ask.meta["bulk_next"]) == (True, 0)
+    assert caller.received(message(Kind.PART, body=b"x", at=51), 0.2) == []
+    caller.received(message(Kind.PART, body=b"x", at=0), 1.0)
+    asked = [one for tenth in range(11, 75) for one in sent(caller.tick(tenth / 10), "control") if "resend" in one.meta]
+    assert [one.meta["bulk_next"] for one in asked] == [1]
+
+
+def test_a_long_value_that_stops_coming_from_a_backend_that_is_there_is_lost():
+    caller = running()
+    caller.lane_opened(0.0, LARGEST_WINDOW)
+    caller.received(message(Kind.RESULT, total=100), 0.0)
+    caller.received(message(Kind.PART, body=b"x", at=0), 1.0)
+    for second in range(1, 121):
+        caller.received(message(Kind.BEAT, 1, instance=INSTANCE), float(second))
+        actions = caller.tick(float(second))
+        assert not any(isinstance(action, Ended) for action in actions)
+    actions = caller.tick(10.0 + STUCK_S)  # it was last granted something with a BEAT after the part
+    assert isinstance(error_of(actions), CallLost)
+    assert "no part of a long value came for 120 s" in str(error_of(actions))
+    assert [one.kind for one in sent(actions, "control")] == [Kind.CANCEL]
+
+
+def test_a_reader_who_sleeps_between_two_long_items_is_no_loss():
+    caller = running()
+    caller.lane_opened(0.0, LARGEST_WINDOW)
+    caller.received(message(Kind.ITEM, total=100), 0.0)
+    caller.received(message(Kind.PART, body=bytes(100), at=0, crc=zlib.crc32(bytes(100))), 1.0)
+    caller.received(message(Kind.ITEM, 1, total=2 * BULK_WINDOW), 1.0)
+    # All that was granted has come, but for less than is worth a part; more is granted when the first item is taken.
+    for at in range(100, BULK_WINDOW - 100, PART_BYTES):
+        caller.received(message(Kind.PART, body=bytes(min(PART_BYTES, BULK_WINDOW - 100 - at)), at=at), 1.0)
+    for second in range(2, 1000):
+        caller.received(message(Kind.BEAT, 2, instance=INSTANCE), float(second))
+        assert not any(isinstance(action, Ended) for action in caller.tick(float(second)))
+
+
+def test_a_value_that_was_damaged_ends_the_call_as_lost():
+    caller = running()
+    caller.lane_opened(0.0, LARGEST_WINDOW)
+    caller.received(message(Kind.RESULT, total=3), 0.0)
+    actions = caller.received(message(Kind.PART, body=b"abc", at=0, crc=1), 0.1)
+    assert isinstance(error_of(actions), CallLost)
+    assert "checksum" in str(error_of(actions))
 
 
 def test_a_second_instance_is_not_believed():
@@ -137,14 +240,14 @@ def test_items_are_handed_on_and_their_use_grants_more():
     caller = running(window=SMALLEST_WINDOW)
     (item,) = caller.received(message(Kind.ITEM, 0, bytes(SMALLEST_WINDOW // 2)), 0.1)
     assert isinstance(item, Item)
-    (beat,) = sent(caller.took(item.cost, 0.2), "control")
-    assert beat.meta == {"granted": SMALLEST_WINDOW + SMALLEST_WINDOW // 2 + OVERHEAD}
+    (beat,) = sent(caller.took(item.cost, item.bulk, 0.2), "control")
+    assert beat.meta == {"granted": SMALLEST_WINDOW + SMALLEST_WINDOW // 2 + OVERHEAD, "next": 1}
 
 
 def test_credit_used_before_the_backend_was_known_is_granted_with_the_first_beat():
     caller = started(window=SMALLEST_WINDOW)
     (item,) = caller.received(message(Kind.ITEM, 0, bytes(SMALLEST_WINDOW // 2)), 0.01)
-    assert caller.took(item.cost, 0.02) == []
+    assert caller.took(item.cost, item.bulk, 0.02) == []
     (beat,) = sent(caller.received(message(Kind.BEAT, 1, instance=INSTANCE), 0.05), "control")
     assert beat.meta["granted"] > SMALLEST_WINDOW
 
@@ -157,13 +260,101 @@ def test_what_a_backend_never_sends_ends_the_call_and_the_work(kind):
     assert actions[-1] == Forget()
 
 
-def test_a_gap_ends_the_call_as_lost():
-    actions = running().received(message(Kind.ITEM, 1), 0.1)
-    assert isinstance(error_of(actions), CallLost)
+def test_a_gap_is_asked_for_once_a_second():
+    caller = running()
+    (ask,) = sent(caller.received(message(Kind.ITEM, 1, b"second"), 0.1), "control")
+    assert (ask.kind, ask.meta["next"], ask.meta["resend"]) == (Kind.BEAT, 0, True)
+    assert caller.received(message(Kind.ITEM, 2, b"third"), 0.2) == []
+    assert len(sent(caller.received(message(Kind.BEAT, 3, instance=INSTANCE), 1.2), "control")) == 1
+    items = [caller.received(message(Kind.ITEM, number), 1.3) for number in (0, 0, 1, 1, 2)]
+    assert [len(actions) for actions in items] == [1, 0, 1, 0, 1]
+
+
+def test_what_the_backend_misses_is_sent_again():
+    caller = running()
+    (answer,) = sent(caller.returned(7, [b"value"], 5, 0.1), "control")
+    assert (answer.kind, answer.sequence, answer.meta, bytes(answer.body)) == (Kind.RETURN, 1, {"ask": 7}, b"value")
+    ask = message(Kind.BEAT, instance=INSTANCE, next=1, resend=True)
+    assert sent(caller.received(ask, 0.2), "control") == [answer]
+
+
+def test_a_call_nobody_speaks_of_is_asked_of_all_backends():
+    caller = started()
+    assert caller.tick(1.9) == []
+    (ask,) = sent(caller.tick(2.0), "anyone")
+    assert (ask.kind, ask.sequence, ask.meta) == (Kind.BEAT, 1, {"granted": WINDOW, "next": 0, "resend": True})
+    assert caller.tick(3.9) == []
+    assert len(sent(caller.tick(4.0), "anyone")) == 1
+    assert caller.received(BEAT, 4.1)[0] == Started(INSTANCE)
+
+
+def test_the_method_may_call_functions_of_its_caller():
+    caller = running()
+    (invoke,) = caller.received(message(Kind.INVOKE, 0, b"args", function=2, ask=7), 0.1)
+    assert invoke == Invoke(2, 7, memoryview(b"args"), 4 + OVERHEAD, False)
+    (raised,) = sent(caller.raised(7, RAISED, 0.2), "control")
+    assert (raised.kind, raised.meta["ask"], raised.meta["code"]) == (Kind.RAISED, 7, "remote_error")
+
+
+def test_an_answer_to_a_backend_that_is_not_known_yet_waits_until_it_is():
+    caller = started()
+    caller.received(message(Kind.INVOKE, 0, b"args", function=2, ask=7), 0.1)
+    assert caller.returned(7, [b"value"], 5, 0.2) == []
+    assert [one.kind for one in sent(caller.received(message(Kind.BEAT, 1, instance=INSTANCE), 0.3), "control")] == [
+        Kind.RETURN
+    ]
+
+
+def test_an_ended_or_cancelled_call_answers_no_questions():
+    caller = running()
+    caller.cancel(0.1)
+    assert caller.returned(0, [], 0, 0.2) == caller.raised(0, RAISED, 0.2) == []
+
+
+def test_the_place_in_the_queue_is_told_when_it_changes():
+    caller = running()
+    beats = [message(Kind.BEAT, instance=INSTANCE, place=place) for place in (3, 3, 2)]
+    assert [caller.received(beat, 0.1) for beat in beats] == [[Waits(3)], [], [Waits(2)]]
+    assert caller.received(BEAT, 0.2) == [Waits(0)]
+
+
+def test_what_the_method_wrote_is_handed_on_printable():
+    log = message(Kind.LOG, stream="stdout\x1b", text="\x1b[31mred")
+    assert running(extras={"logs": True}).received(log, 0.1) == [Log("stdout\ufffd", "\ufffd[31mred")]
+
+
+def test_what_nobody_asked_to_see_is_not_shown():
+    log = message(Kind.LOG, stream="stdout", text="Your password: ")
+    assert running().received(log, 0.1) == []
+    assert running(extras={"traceparent": "x"}).received(log, 0.1) == []
+
+
+def test_a_method_asks_so_many_questions_at_a_time_and_no_more():
+    caller = running()
+    for ask in range(ASKED_AT_ONCE):
+        assert caller.received(message(Kind.INVOKE, ask, b"", function=0, ask=ask), 0.1) != []
+    caller.returned(0, [b"1"], 1, 0.2)
+    assert Invoke(0, 100, memoryview(b""), OVERHEAD, False) in caller.received(
+        message(Kind.INVOKE, ASKED_AT_ONCE, b"", function=0, ask=100), 0.3
+    )
+    ended, *_ = caller.received(message(Kind.INVOKE, ASKED_AT_ONCE + 1, b"", function=0, ask=101), 0.4)
+    assert isinstance(ended.error, Malformed)
+
+
+def test_what_a_function_is_given_is_bounded_before_memory_is_taken():
+    caller = running(make_room=pytest.fail)
+    ended, *_ = caller.received(message(Kind.INVOKE, 0, function=0, ask=0, total=FUNCTION_BYTES + 1), 0.1)
+    assert isinstance(ended.error, TooLarge)
+
+
+def test_further_fields_of_the_request_are_sent_along():
+    caller = Caller(TARGET, [], 0, extras={"logs": True, "traceparent": "00-ab-cd-01"})
+    (request,) = sent(caller.start(0.0), "request")
+    assert request.meta == {"granted": WINDOW, "logs": True, "traceparent": "00-ab-cd-01"}
 
 
 def test_a_huge_declared_answer_ends_the_call():
-    actions = running().received(message(Kind.RESULT, 0, b"abc", total=1 << 50), 0.1)
+    actions = running().received(message(Kind.RESULT, 0, total=1 << 50), 0.1)
     assert isinstance(error_of(actions), TooLarge)
 
 
@@ -211,6 +402,14 @@ def test_a_backend_that_accepts_after_the_time_limit_is_told_to_stop():
     assert actions[-1] == Forget()
 
 
+def test_a_late_beat_that_shows_a_gap_ends_the_call_without_a_question():
+    caller = started(timeout_s=2.0)
+    caller.tick(2.0)
+    actions = caller.received(message(Kind.BEAT, 5, instance=INSTANCE), 3.0)
+    assert [one.kind for one in sent(actions, "control")] == [Kind.CANCEL]
+    assert actions[-1] == Forget()
+
+
 def test_a_request_that_nobody_ever_takes_is_forgotten_some_time_after_its_end():
     caller = started(timeout_s=2.0)
     caller.tick(2.0)
@@ -222,7 +421,8 @@ def test_noise_does_not_keep_an_ended_call_alive():
     caller = started(timeout_s=2.0)
     caller.tick(2.0)
     for second in range(3, 17):
-        assert caller.received(message(Kind.ITEM, 9), float(second)) == []
+        actions = caller.received(message(Kind.ITEM, 9), float(second))
+        assert [one.kind for one in sent(actions, "anyone")] == [Kind.BEAT]  # whoever has the call is to show up
     assert caller.tick(2.0 + SILENCE_S) == [Forget()]
 
 
@@ -246,9 +446,9 @@ def test_second_cancel_is_ignored():
     assert caller.cancel(1.1) == []
 
 
-def test_cancel_before_acceptance_goes_out_with_the_first_beat():
+def test_cancel_before_acceptance_goes_to_all_backends_and_again_with_the_first_beat():
     caller = started()
-    assert caller.cancel(0.01) == []
+    assert [one.kind for one in sent(caller.cancel(0.01), "anyone")] == [Kind.CANCEL]
     assert [one.kind for one in sent(caller.received(BEAT, 0.05), "control")] == [Kind.CANCEL]
 
 
@@ -256,6 +456,13 @@ def test_a_value_that_was_under_way_when_cancelled_still_counts():
     caller = running()
     caller.cancel(1.0)
     assert caller.received(message(Kind.RESULT, body=b"value"), 1.1)[0].error is None
+
+
+def test_a_stream_that_ends_while_it_is_cancelled_is_not_taken_for_whole():
+    caller = running()
+    caller.cancel(1.0)
+    assert caller.received(message(Kind.ITEM, 0, b"x"), 1.1) == []
+    assert error_of(caller.received(message(Kind.END, 1), 1.2)).state == "stopped"
 
 
 def test_a_backend_that_does_not_answer_a_cancel_is_left():
@@ -274,7 +481,7 @@ def test_a_stream_that_flows_on_does_not_put_off_the_end_of_a_cancelled_call():
         now = 2.0 + number / 2
         for action in caller.received(message(Kind.ITEM, number, bytes(8_000)), now):
             assert isinstance(action, Item)
-            caller.took(action.cost, now)
+            caller.took(action.cost, action.bulk, now)
         caller.reconnected(now)
     assert isinstance(error_of(caller.tick(1.0 + CANCEL_WAIT_S)), CallCancelled)
 
@@ -319,8 +526,46 @@ def test_a_request_that_nobody_has_is_cancelled_for_certain():
 
 def test_after_a_break_the_backend_is_asked_and_silence_counts_anew():
     caller = running()
-    assert [one.kind for one in sent(caller.reconnected(SILENCE_S - 1), "control")] == [Kind.BEAT]
+    (ask,) = sent(caller.reconnected(SILENCE_S - 1), "control")
+    assert (ask.kind, ask.meta["resend"]) == (Kind.BEAT, True)
     assert not any(isinstance(action, Ended) for action in caller.tick(SILENCE_S + 1))
+
+
+def test_after_a_break_before_acceptance_all_backends_are_asked():
+    (ask,) = sent(started().reconnected(1.0), "anyone")
+    assert ask.meta["resend"] is True
+
+
+def test_while_our_own_connection_is_down_silence_is_borne_longer():
+    caller = running()
+    caller.disconnected()
+    assert caller.tick(AWAY_S - 0.1) == []
+    assert "our connection" in str(error_of(caller.tick(AWAY_S)))
+
+
+def test_a_line_that_breaks_again_and_again_is_not_waited_for_without_end():
+    caller = running()
+    for second in range(1, int(AWAY_S) - 5, 5):
+        caller.disconnected()
+        caller.reconnected(float(second))
+        assert not any(isinstance(action, Ended) for action in caller.tick(second + 4.0))
+    assert "again and again" in str(error_of(caller.tick(AWAY_S)))
+
+
+def test_a_backend_that_was_started_anew_is_asked_at_once():
+    assert [one.kind for one in sent(running().backend_restarted(1.0), "control")] == [Kind.BEAT]
+
+
+def test_the_only_backend_is_asked_when_it_was_started_anew_and_had_a_moment_to_answer():
+    caller = started()
+    (ask,) = sent(caller.backend_restarted(1.0), "anyone")
+    assert ask.meta["resend"] is True
+    assert caller.tick(1.9) == []
+    assert "started anew" in str(error_of(caller.tick(2.0)))
+    other = started()
+    other.backend_restarted(1.0)
+    other.received(BEAT, 1.5)
+    assert not any(isinstance(action, Ended) for action in other.tick(2.1))
 
 
 def test_a_closed_connection_ends_the_call():

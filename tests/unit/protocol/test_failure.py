@@ -114,6 +114,8 @@ def test_only_listed_builtins_are_raised(builtin):
         {"code": "too_large", "size_bytes": "many", "limit_bytes": [1]},
         {"code": "timeout", "timeout_s": None},
         {"code": "cancelled", "state": 5},
+        {"code": "busy", "reason": "x", "retry_after_s": float("nan")},
+        {"code": "busy", "reason": "x", "retry_after_s": float("inf")},
         {"code": "unknown_member", "module": {"a": 1}, "suggestion": True},
     ],
 )
@@ -141,6 +143,12 @@ def test_text_from_elsewhere_is_printable_and_bounded():
 def test_the_target_is_the_callers_own_knowledge():
     arrived = across(error_to_meta(CallTimeout("evil/module.method", 3.0)))
     assert arrived.target == TARGET
+
+
+@pytest.mark.parametrize("never", [float("nan"), float("inf"), -1, 1 << 61, True, "5"])
+def test_a_number_that_nobody_can_wait_for_is_left_out(never):
+    meta = {"code": "busy", "text": "x", "retry_after_s": never}
+    assert meta_to_error(meta, TARGET).retry_after_s is None
 
 
 def test_a_state_that_is_none_is_not_believed():

@@ -70,7 +70,7 @@ def test_less_than_a_preamble_is_malformed(length):
         unpack(pack(Kind.BEAT, 0)[:length])
 
 
-@pytest.mark.parametrize("kind", [0, 11, 99, 255])
+@pytest.mark.parametrize("kind", [0, 15, 99, 255])
 def test_an_unknown_kind_is_malformed(kind):
     with pytest.raises(Malformed):
         unpack(raw(b"", kind=kind))
@@ -95,6 +95,7 @@ def test_meta_longer_than_its_message_is_malformed(length):
         b"\x80\x80",  # two maps
         b"\x81\x01\x02",  # a key that is no text
         b"\x81\x90\x02",
+        b"\x81\xc4\x01a\x02",  # bytes are no text either
         b"\x81\xa1a\xc7\x01\x05x",  # an extension
         b"\x81\xa1a\xd4\x01x",
         b"\x81\xa1a\xa1\xff",  # not UTF-8
@@ -110,6 +111,13 @@ def test_meta_longer_than_its_message_is_malformed(length):
 def test_meta_that_is_no_small_map_is_malformed(meta):
     with pytest.raises(Malformed):
         unpack(raw(meta))
+
+
+@pytest.mark.parametrize("kind", ["PART", "RESULT", "ITEM", "END", "INVOKE", "RETURN"])
+def test_messages_with_values_have_little_meta(kind):
+    assert unpack(raw(msgpack.packb({"x": "x" * 505}), kind=Kind[kind])).kind is Kind[kind]
+    with pytest.raises(Malformed, match="longer"):
+        unpack(raw(msgpack.packb({"x": "x" * 510}), kind=Kind[kind]))
 
 
 def test_nested_headers_cannot_reserve_memory():
@@ -135,6 +143,15 @@ def test_nested_headers_cannot_reserve_memory():
         {"state": "x" * 17}, {"state": 1},
         {"done": -1}, {"done": None}, {"done": float("nan")},
         {"label": "x" * 201}, {"label": b"x"}, {"label": None},
+        {"next": -1}, {"next": True}, {"next": (1 << 60) + 1}, {"next": 1.0},
+        {"bulk_granted": -1}, {"bulk_granted": "1"}, {"bulk_next": -1}, {"bulk_next": None},
+        {"at": -1}, {"at": True}, {"at": (1 << 60) + 1}, {"after": -1}, {"after": 0.5},
+        {"crc": -1}, {"crc": 1 << 32}, {"crc": True}, {"crc": "0"},
+        {"resend": 1}, {"resend": 0}, {"resend": None}, {"resend": "yes"}, {"logs": 1}, {"logs": "no"},
+        {"place": -1}, {"place": (1 << 32) + 1}, {"place": True},
+        {"function": -1}, {"function": 64}, {"function": True}, {"ask": -1}, {"ask": (1 << 32) + 1}, {"ask": 1.0},
+        {"stream": "x" * 17}, {"stream": 1}, {"text": "x" * 8_001}, {"text": b"x"},
+        {"traceparent": "0" * 56}, {"traceparent": 0}, {"tracestate": "x" * 513}, {"tracestate": []},
     ],
 )  # fmt: skip
 def test_a_field_that_cannot_be_meant_is_malformed(meta):
@@ -147,6 +164,10 @@ def test_a_field_that_cannot_be_meant_is_malformed(meta):
     [
         {"granted": 0}, {"granted": 1 << 60}, {"total": 0}, {"total": 2.5}, {"timeout_s": 0}, {"timeout_s": 1e9},
         {"instance": INSTANCE}, {"state": "stopped"}, {"done": 0}, {"label": ""}, {"label": "Ä" * 200},
+        {"next": 1 << 60}, {"bulk_granted": 1 << 60}, {"bulk_next": 0}, {"at": 1 << 60}, {"after": 1 << 60},
+        {"crc": 0xFFFFFFFF}, {"resend": True}, {"resend": False}, {"logs": True}, {"place": 1 << 32},
+        {"function": 63}, {"ask": 1 << 32}, {"stream": "s" * 16}, {"text": "x" * 8_000}, {"traceparent": "0" * 55},
+        {"tracestate": "x" * 512},
     ],
 )  # fmt: skip
 def test_fields_at_their_limits_are_read(meta):

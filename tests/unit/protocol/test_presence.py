@@ -22,7 +22,7 @@ def entry(**fields: object) -> bytes:
 
 
 def test_an_entry_arrives_as_it_was_announced():
-    presence = Presence(INSTANCE, True, "Ocean temperatures.", "2.1")
+    presence = Presence(INSTANCE, True, "Ocean temperatures.", "2.1", run="a1b2")
     assert unpack_presence(pack_presence(presence)) == presence
     assert unpack_presence(pack_presence(presence)).protocol == "1.0"
 
@@ -46,7 +46,7 @@ def test_a_long_docstring_does_not_make_a_module_invisible(letter):
         entry(instance=INSTANCE + "\n"),
         entry(instance=INSTANCE.upper()), entry(instance=INSTANCE[1:]), entry(instance=[INSTANCE]),
         entry(serving=None), entry(serving=1), entry(serving="yes"),
-        entry(summary=5), entry(version=None), entry(protocol=[]), entry(summary={}),
+        entry(summary=5), entry(version=None), entry(protocol=[]), entry(summary={}), entry(run=5), entry(run=None),
         entry(summary="x" * 4_096),
     ],
 )  # fmt: skip
@@ -56,10 +56,14 @@ def test_what_is_no_entry_is_malformed(payload):
 
 
 def test_texts_are_made_printable_and_short():
-    presence = unpack_presence(entry(summary="\x1b[31m" + "x" * 1_000, version="\u202e1" * 50, protocol="1" * 50))
+    presence = unpack_presence(
+        entry(summary="\x1b[31m" + "x" * 1_000, version="\u202e1" * 50, protocol="1" * 50, run="\x1b" * 99)
+    )
     assert "\x1b" not in presence.summary
     assert "\u202e" not in presence.version
+    assert "\x1b" not in presence.run
     assert (len(presence.summary), len(presence.version), len(presence.protocol)) == (200, 40, 10)
+    assert len(presence.run) == 32
 
 
 @settings(PATIENT)

@@ -12,7 +12,14 @@ import pytest
 from landbridge import errors, protocol
 from landbridge.errors import LandbridgeError
 from landbridge.protocol import Kind, Phase, State, meta_to_error, pack, unpack, version_text
-from landbridge.protocol.messages import UNCOUNTED
+from landbridge.protocol.bulk import (
+    _LANE_BYTES,
+    _LONGEST_PATIENCE_S,
+    _PATIENCE_S,
+    _SMALLEST_LANE_WINDOW,
+    _SMALLEST_PART,
+)
+from landbridge.protocol.messages import _FIELDS, _META_LIMIT, _VALUE_META_LIMIT, UNCOUNTED
 
 SPEC = Path(__file__).parents[3] / "spec"
 TEXT = (SPEC / "call.md").read_text(encoding="utf-8")
@@ -43,6 +50,32 @@ def test_kinds_have_the_written_codes_and_are_counted_as_written():
     table = [cells for cells in rows("## Messages") if cells[0] in Kind.__members__]
     assert {cells[0]: int(cells[1]) for cells in table} == {kind.name: int(kind) for kind in Kind}
     assert {cells[0] for cells in table if cells[3] == "no"} == {kind.name for kind in UNCOUNTED}
+
+
+def test_fields_are_the_written_ones():
+    written = {name for cells in rows("## Messages") for name in re.findall("`([a-z_]+)`", cells[0])}
+    assert written == set(_FIELDS)
+    assert (
+        f"| `traceparent`, `tracestate` | text | at most {_FIELDS['traceparent'][1]}, {_FIELDS['tracestate'][1]} "
+        in TEXT
+    )
+    assert f"| `state`, `stream` | text | at most {_FIELDS['stream'][1]} characters" in TEXT
+    assert f"| `label`, `text` | text | at most {_FIELDS['label'][1]}, {_FIELDS['text'][1]:,} characters" in TEXT
+    assert f"at most {_VALUE_META_LIMIT} bytes, of the others at most {_META_LIMIT:,}" in TEXT
+
+
+def test_every_field_of_a_kind_is_one_that_has_a_range():
+    table = [cells for cells in rows("## Messages") if cells[0] in Kind.__members__]
+    named = {name for cells in table for name in re.findall("`([a-z_]+)`", cells[4])}
+    assert named - {"stopped", "stopping", "running", "stdout", "stderr", "log"} == set(_FIELDS)
+
+
+def test_thresholds_of_the_lane_are_the_written_ones():
+    assert f"at least {_SMALLEST_PART:,} unless" in TEXT
+    assert f"together, but {_SMALLEST_LANE_WINDOW:,} each" in TEXT
+    assert f"and to {_LANE_BYTES >> 20} MiB for all calls" in TEXT
+    assert f"none has come for {_PATIENCE_S:g} s" in TEXT
+    assert f"again after {2 * _PATIENCE_S:g} s and each {_LONGEST_PATIENCE_S:g} s" in TEXT
 
 
 def test_the_version_is_the_written_one():

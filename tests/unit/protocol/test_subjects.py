@@ -6,9 +6,15 @@ import pytest
 
 from landbridge.errors import Malformed
 from landbridge.protocol import (
+    ANYONE,
     CATALOGUE_SUBSCRIPTION,
+    MESSAGE,
+    PART,
+    RELEASE,
+    RENEW,
     CallSubject,
     ControlSubject,
+    ObjectSubject,
     call_subject,
     call_subscription,
     catalogue_subject,
@@ -17,9 +23,13 @@ from landbridge.protocol import (
     control_subscription,
     inbox_subject,
     inbox_subscription,
+    lane_subscription,
+    object_subject,
+    object_subscription,
     parse_call,
     parse_catalogue,
     parse_control,
+    parse_object,
 )
 
 INSTANCE, CALL, CONNECTION = "0" * 31 + "a", "f" * 32, "0123456789abcdef" * 2
@@ -43,9 +53,55 @@ def test_persons_may_be_a_service_and_names_of_63_letters(person):
 
 
 def test_a_control_message_tells_which_call_it_means():
-    subject = control_subject("awi", "bob", "geomar", "ocean", INSTANCE, CALL, "cancel")
-    assert parse_control(subject) == ControlSubject("awi", "bob", "geomar", "ocean", INSTANCE, CALL, "cancel")
+    subject = control_subject("awi", "bob", "geomar", "ocean", INSTANCE, CALL, MESSAGE)
+    assert parse_control(subject) == ControlSubject("awi", "bob", "geomar", "ocean", INSTANCE, CALL, "message")
     assert matches(control_subscription("geomar", "ocean", INSTANCE), subject)
+    assert not matches(lane_subscription("geomar", "ocean", INSTANCE), subject)
+
+
+def test_parts_come_through_a_subscription_of_their_own():
+    subject = control_subject("awi", "bob", "geomar", "ocean", INSTANCE, CALL, PART)
+    assert parse_control(subject).operation == "part"
+    assert matches(lane_subscription("geomar", "ocean", INSTANCE), subject)
+    assert not matches(control_subscription("geomar", "ocean", INSTANCE), subject)
+
+
+def test_a_question_to_all_backends_is_a_control_message_to_none_in_particular():
+    subject = control_subject("awi", "bob", "geomar", "ocean", ANYONE, CALL, MESSAGE)
+    assert parse_control(subject).instance == ANYONE == "0" * 32
+    assert matches(control_subscription("geomar", "ocean", ANYONE), subject)
+    assert not matches(control_subscription("geomar", "ocean", INSTANCE), subject)
+
+
+def test_a_static_method_is_one_token():
+    assert parse_call("lb.call.awi.bob.geomar.ocean.Grid:global_mean").method == "Grid:global_mean"
+
+
+@pytest.mark.parametrize("method", ["Grid:", ":mean", "Grid:_private", "Grid:a:b", "_G:mean", "Grid:*", "Grid:me an"])
+def test_a_method_of_a_class_that_is_none_is_malformed(method):
+    with pytest.raises(Malformed):
+        parse_call(f"lb.call.awi.bob.geomar.ocean.{method}")
+
+
+@pytest.mark.parametrize("method", ["mean", RENEW, RELEASE])
+def test_a_request_to_an_object_tells_which_and_what(method):
+    subject = object_subject("awi", "bob", "geomar", "ocean", INSTANCE, CALL, method)
+    assert parse_object(subject) == ObjectSubject("awi", "bob", "geomar", "ocean", INSTANCE, CALL, method)
+    assert matches(object_subscription("geomar", "ocean", INSTANCE), subject)
+    with pytest.raises(Malformed):
+        parse_control(subject)
+
+
+@pytest.mark.parametrize(
+    ("place", "token"),
+    [(2, "Awi"), (3, "*"), (4, ""), (5, "a\n"), (6, "f" * 31), (8, "F" * 32), (7, "call"), (1, "call")]
+    + [(9, wrong) for wrong in ["", "*", "_private", "__init__", "_renew\n", "mean\n", "a" * 129, "Grid:mean"]],
+)
+def test_a_request_to_an_object_with_a_wrong_token_is_malformed(place, token):
+    tokens = object_subject("awi", "bob", "geomar", "ocean", INSTANCE, CALL, "mean").split(".")
+    tokens[place] = token
+    with pytest.raises(Malformed):
+        parse_object(".".join(tokens))
 
 
 def test_a_caller_subscribes_to_its_answers():

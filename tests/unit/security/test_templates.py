@@ -25,6 +25,13 @@ def test_every_right_to_publish_names_the_institute_as_a_literal(role):
         assert own.removeprefix("JOBS_") == INSTITUTE
 
 
+def test_only_people_of_whoever_runs_the_network_may_ask_all_backends_with_tools():
+    for institute in ("awi", "gfz", "lb", "local"):
+        for role in ROLES:
+            asks = [subject for subject in template(role, institute)["pub"]["allow"] if subject.startswith("$SRV")]
+            assert bool(asks) == (role == "person" and institute in ("lb", "local"))
+
+
 @pytest.mark.parametrize("role", ROLES)
 def test_every_right_to_subscribe_names_the_institute_as_a_literal(role):
     for subject in set(allowed(role, "sub")) - SHARED:

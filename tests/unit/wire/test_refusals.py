@@ -57,7 +57,7 @@ UNFIT = [
     (type("Count", (int,), {})(1), "subclass of int"),
     (object(), "no rule"),
     (len, "code"),
-    (int, "code"),
+    (int, "class (int)"),
     (lambda: 1, "code"),
     (io.BytesIO(), "no rule"),
     (memoryview(b"abc"), "memoryview"),

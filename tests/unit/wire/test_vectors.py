@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from landbridge.wire import decode, encode
+from landbridge.wire import Function, decode, encode
 
 SPEC = Path(__file__).parents[3] / "spec" / "vectors"
 INDEX = json.loads((SPEC / "values" / "index.json").read_text(encoding="utf-8"))
@@ -29,7 +29,7 @@ SCRIPT = _script()
 @pytest.mark.parametrize("entry", INDEX, ids=lambda entry: entry["name"])
 def test_vector_decodes_to_what_it_says(entry):
     expected = SCRIPT.value_of(entry["python"])
-    value = decode((SPEC / "values" / entry["file"]).read_bytes())
+    value = decode((SPEC / "values" / entry["file"]).read_bytes(), function_of=Function)
     assert type(value) is type(expected)
     if isinstance(expected, xr.Dataset | xr.DataArray):
         xr.testing.assert_identical(value, expected)

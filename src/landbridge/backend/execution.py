@@ -1,0 +1,279 @@
+"""Runs one method from encoded arguments to its encoded outcome; the same in the backend and in its workers."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+import threading
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, suppress
+from functools import partial
+from typing import Any, Protocol
+
+from .. import wire
+from ..errors import RAISED_BUILTINS, CallCancelled, InternalError, LandbridgeError, Malformed, printable
+from ..protocol import error_to_meta, raised_to_meta
+from .asking import Asking
+from .context import current
+from .interruption import Interrupted
+from .lasting import lasting
+from .output import CallOutput
+from .running import Parts, Running, Style
+
+__all__ = ["Execution", "HandsOver", "cancelled_meta", "error_meta"]
+
+_log = logging.getLogger(__name__)
+
+_LARGE_BYTES = 256 * 1024
+_LARGE_AT_ONCE = 8
+"""How many large values may be on their way from their threads to the loop that sends them."""
+
+
+class HandsOver(Protocol):
+    """Calls functions where the outcome is wanted, in order."""
+
+    def post(self, function: Callable[..., object], *args: Any) -> None:
+        """Have `function` called there."""
+
+    def post_from(self, sender: asyncio.AbstractEventLoop, function: Callable[..., object], *args: Any) -> None:
+        """Do as `post`, in a loop: what it posts in one turn may be handed over together."""
+
+
+class Execution:
+    """Runs methods in the thread or loop that calls it, and hands over what comes of it.
+
+    Parameters
+    ----------
+    outbox : HandsOver
+        Calls the sinks.
+    lent : callable
+        Gives a context for a thread that only waits.
+    copies : bool
+        Whether what is handed over may still be waiting while the method goes on, so that it must be copied.
+    """
+
+    def __init__(
+        self, outbox: HandsOver, lent: Callable[[], AbstractContextManager[None]], *, copies: bool = True
+    ) -> None:
+        self._outbox = outbox
+        self._lent = lent
+        self._copies = copies
+        self._large = threading.Semaphore(_LARGE_AT_ONCE)
+
+    def run_plain(self, running: Running, frame: memoryview | bytearray) -> None:
+        """Run a plain function or a generator in this thread."""
+        if not running.begin():
+            return  # cancelled while it waited for a thread, and its caller has been told so
+        running.waits = None  # it holds this very call, which holds `running`: so all can go at once
+        self._enter(running)
+        try:
+            try:
+                outcome = self._plain_outcome(running, frame)
+            except BaseException as error:  # sys.exit in a method must end the call, not the backend
+                outcome = partial(running.sink.failed, error_meta(running, error))
+            if running.call._output is not None or running.asking is not None:
+                self._leave(running)
+            self._outbox.post(outcome)
+        finally:
+            current.set(None)
+
+    def _plain_outcome(self, running: Running, frame: memoryview | bytearray) -> Callable[[], None]:
+        if running.style is Style.GENERATOR:
+            self._run_generator(running, self._called(running, frame))
+            return running.sink.finished
+        # In a list, so that nothing holds the value any more once it has been encoded.
+        parts, size = self._encoded([running.method.lower(self._called(running, frame))])
+        if size < _LARGE_BYTES or not self._copies:
+            return partial(running.sink.result, parts, size)
+        # Threads that make large values faster than they can be looked at would fill the memory.
+        self._large.acquire()
+        return partial(self._deliver_large, running, parts, size)
+
+    def _called(self, running: Running, frame: memoryview | bytearray) -> Any:
+        args, kwargs = self._arguments(running, frame)
+        try:
+            return running.function(*args, **kwargs)
+        except BaseException as error:
+            raise _Raised(error) from None
+
+    def _deliver_large(self, running: Running, parts: Parts, size: int) -> None:
+        try:
+            running.sink.result(parts, size)
+        finally:
+            self._large.release()
+
+    def _run_generator(self, running: Running, items: Any) -> None:
+        proceed = threading.Event()
+        try:
+            for item in _guarded(items):
+                box = [running.method.lower_item(item)]
+                del item
+                parts, size = self._encoded(box)
+                self._outbox.post(running.sink.item, parts, size)
+                del parts
+                proceed.clear()
+                if running.must_wait(size, proceed.set):
+                    with self._lent():
+                        proceed.wait()
+                if running.call.cancelled:
+                    raise Interrupted
+        finally:
+            close = getattr(items, "close", None)
+            if close is not None:
+                close()  # so that its own `finally` runs now, in this thread
+
+    async def run_coroutine(self, running: Running, frame: memoryview | bytearray) -> None:
+        """Run a coroutine in this loop."""
+        self._enter(running)
+        try:
+            try:
+                box = [running.method.lower(await self._awaited(running, frame))]
+                outcome = partial(running.sink.result, *self._encoded(box))
+            except BaseException as error:
+                outcome = partial(running.sink.failed, error_meta(running, error))
+            if running.call._output is not None or running.asking is not None:
+                self._leave(running)
+            # What ends in the same turn is handed over together.
+            self._outbox.post_from(asyncio.get_running_loop(), outcome)
+        finally:
+            running.task = None  # it holds this coroutine, which holds `running`: so all can go at once
+
+    async def _awaited(self, running: Running, frame: memoryview | bytearray) -> Any:
+        args, kwargs = self._arguments(running, frame)
+        try:
+            return await running.function(*args, **kwargs)
+        except BaseException as error:
+            raise _Raised(error) from None
+
+    async def run_async_generator(self, running: Running, frame: memoryview | bytearray) -> None:
+        """Run an async generator in this loop."""
+        self._enter(running)
+        outcome: Callable[[], None] = running.sink.finished
+        try:
+            try:
+                await self._run_async_items(running, frame)
+            except BaseException as error:
+                outcome = partial(running.sink.failed, error_meta(running, error))
+            if running.call._output is not None or running.asking is not None:
+                self._leave(running)
+            self._outbox.post(outcome)
+        finally:
+            running.task = None
+
+    async def _run_async_items(self, running: Running, frame: memoryview | bytearray) -> None:
+        loop = asyncio.get_running_loop()
+        args, kwargs = self._arguments(running, frame)
+        items = running.function(*args, **kwargs)
+        try:
+            async for item in _guarded_async(items):
+                box = [running.method.lower_item(item)]
+                del item
+                parts, size = self._encoded(box)
+                self._outbox.post(running.sink.item, parts, size)
+                del parts
+                proceed = loop.create_future()
+                if running.must_wait(size, partial(_set_from_elsewhere, loop, proceed)):
+                    await proceed
+        finally:
+            await items.aclose()
+
+    def _encoded(self, box: list[Any]) -> tuple[Parts, int]:
+        parts: Parts = wire.encode(box.pop())
+        if self._copies and len(parts) > 1:  # the first is the header, which is nobody else's
+            parts = lasting(parts)
+        return parts, wire.size_bytes(parts)
+
+    def _arguments(self, running: Running, frame: memoryview | bytearray) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        arguments = wire.decode(frame, function_of=partial(self._function_of, running))
+        if not isinstance(arguments, dict) or not all(type(name) is str for name in arguments):
+            raise Malformed("the arguments of a call are not a dict with names for keys")
+        return running.method.check(arguments)
+
+    def _function_of(self, running: Running, index: int) -> Callable[..., Any]:
+        asking = running.asking
+        if asking is None:
+            asking = running.asking = Asking(running.call.target, partial(self._outbox.post, running.sink.invoke))
+            if running.call.cancelled:  # by somebody who has not seen it yet, and will not end it
+                asking.end(cancelled=True)
+        if running.style in (Style.FUNCTION, Style.GENERATOR):
+            return asking.blocking(index, self._lent)
+        return asking.awaited(index)
+
+    def _enter(self, running: Running) -> None:
+        call = running.call
+        if call.wants_log:
+            call._output = CallOutput(partial(self._outbox.post, running.sink.log))
+        current.set(call)
+
+    @staticmethod
+    def _leave(running: Running) -> None:
+        if running.asking is not None:
+            running.asking.end()
+        output, running.call._output = running.call._output, None
+        if output is not None:
+            output.close()
+
+
+def cancelled_meta() -> dict[str, Any]:
+    """Return the error of a call that ended because it was cancelled; whoever cancelled it knows better words."""
+    return error_to_meta(InternalError("The method ended because it was cancelled at the backend."))
+
+
+def error_meta(running: Running, error: BaseException) -> dict[str, Any]:
+    """Return what the caller is told of an error; what the method raised is logged as an incident."""
+    if isinstance(error, LandbridgeError):
+        return error_to_meta(error)
+    if isinstance(error, _Raised):
+        error = error.error
+    expected = isinstance(error, asyncio.CancelledError | CallCancelled | Interrupted)
+    if running.call.cancelled and expected:
+        return cancelled_meta()
+    incident = secrets.token_hex(4)
+    call = running.call
+    _log.error(
+        "incident %s: %s raised for %s (call %s)", incident, call.target, call.caller, call.call_id, exc_info=error
+    )
+    builtin = next((cls.__name__ for cls in type(error).__mro__ if RAISED_BUILTINS.get(cls.__name__) is cls), None)
+    try:
+        # A KeyError shows the repr of its key, as it does in a traceback at home.
+        text = str(error)
+    except Exception:
+        text = ""
+    return raised_to_meta(printable(type(error).__name__, 100), text, builtin, incident)
+
+
+class _Raised(BaseException):
+    """Carries what the method itself raised, so that it is not taken for an error with its arguments or result."""
+
+    def __init__(self, error: BaseException) -> None:
+        self.error = error
+
+
+def _guarded(items: Iterable[Any]) -> Iterator[Any]:
+    try:
+        yield from items
+    except GeneratorExit:
+        raise
+    except BaseException as error:
+        raise _Raised(error) from None
+
+
+async def _guarded_async(items: AsyncIterator[Any]) -> AsyncIterator[Any]:
+    try:
+        async for item in items:
+            yield item
+    except GeneratorExit:
+        raise
+    except BaseException as error:
+        raise _Raised(error) from None
+
+
+def _set_from_elsewhere(loop: asyncio.AbstractEventLoop, future: asyncio.Future[None]) -> None:
+    with suppress(RuntimeError):  # the loop has been closed
+        loop.call_soon_threadsafe(_set, future)
+
+
+def _set(future: asyncio.Future[None]) -> None:
+    if not future.done():
+        future.set_result(None)

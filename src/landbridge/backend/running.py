@@ -1,0 +1,199 @@
+"""A method that runs: how, for which call, where its outcome goes, and how it is slowed and stopped."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import threading
+from collections.abc import Callable, Sequence
+from enum import Enum
+from typing import Any, Protocol
+
+from ..contract import Method
+from ..errors import LandbridgeError
+from .asking import Asking
+from .context import CurrentCall
+from .threads import Gate
+
+__all__ = ["STREAMS", "Frame", "Parts", "Running", "Sink", "Style"]
+
+Parts = Sequence[bytes | memoryview]
+Frame = bytes | bytearray | memoryview
+
+_AHEAD_BYTES = 1024 * 1024
+"""What a generator may have produced beyond what has been sent, in bytes."""
+
+_ITEM_OVERHEAD = 256
+
+
+class Sink(Protocol):
+    """Where the outcome of a running method goes; called in the loop that does the I/O."""
+
+    def item(self, parts: Parts, size: int) -> None:
+        """Take one item of a stream."""
+
+    def result(self, parts: Parts, size: int) -> None:
+        """Take the value; the method has ended."""
+
+    def finished(self) -> None:
+        """Take note that a stream has ended."""
+
+    def failed(self, meta: dict[str, Any]) -> None:
+        """Take the error; the method has ended."""
+
+    def invoke(self, function: int, ask: int, parts: Parts, size: int) -> None:
+        """Ask the caller to call a function that it gave."""
+
+    def log(self, stream: str, text: str) -> None:
+        """Take what the method wrote to ``stdout`` or ``stderr``, or logged (``log``): one or more lines."""
+
+
+class Style(Enum):
+    """How a function has to be run."""
+
+    FUNCTION = "function"
+    GENERATOR = "generator"
+    COROUTINE = "coroutine"
+    ASYNC_GENERATOR = "async generator"
+
+    @classmethod
+    def of(cls, method: Method) -> Style:
+        """Return how `method` has to be run."""
+        if inspect.iscoroutinefunction(method.function):
+            return cls.COROUTINE
+        if inspect.isasyncgenfunction(method.function):
+            return cls.ASYNC_GENERATOR
+        return cls.GENERATOR if method.spec.streams else cls.FUNCTION
+
+
+STREAMS = frozenset({Style.GENERATOR, Style.ASYNC_GENERATOR})
+
+
+class Running:
+    """A method that runs, or waits to.
+
+    Parameters
+    ----------
+    method : Method
+        Checks the arguments and makes the value plain.
+    style : Style
+        How.
+    call : CurrentCall
+        The call it serves.
+    sink : Sink
+        Where its outcome goes.
+    process : bool
+        Whether it runs in a worker process.
+    memory_limit : int or None
+        How much memory it may take there, in bytes.
+    function : callable, optional
+        What runs, when it is not what `method` says: a method bound to its object.
+
+    Attributes
+    ----------
+    stop : callable or None
+        Set by what runs it: called when it is interrupted.
+    pass_on : callable or None
+        Set by what runs it elsewhere: told the sizes of items that have been sent.
+    waits : callable or None
+        What waits for a thread on its behalf.
+    pass_answer : callable or None
+        Set by what runs it elsewhere: told what functions of the caller answered.
+    task : asyncio.Task or None
+        What runs it in a loop.
+    asking : Asking or None
+        Its questions to functions of its caller, if it was given any.
+    """
+
+    __slots__ = (
+        "_begun", "_gate", "_lock", "asking", "call", "function", "memory_limit", "method",
+        "pass_answer", "pass_on", "process", "sink", "stop", "style", "task", "waits",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        method: Method,
+        style: Style,
+        call: CurrentCall,
+        sink: Sink,
+        *,
+        process: bool = False,
+        memory_limit: int | None = None,
+        function: Callable[..., Any] | None = None,
+    ) -> None:
+        self.method = method
+        self.function = function or method.function
+        self.style = style
+        self.call = call
+        self.sink = sink
+        self.process = process
+        self.memory_limit = memory_limit
+        self.stop: Callable[[Running], object] | None = None
+        self.pass_on: Callable[[Running, int], object] | None = None
+        self.pass_answer: Callable[[Running, int, Frame | None, LandbridgeError | None], object] | None = None
+        self.waits: Callable[[], None] | None = None
+        self.task: asyncio.Task[None] | None = None
+        self.asking: Asking | None = None
+        self._gate = Gate(_AHEAD_BYTES) if style in STREAMS and not process else None
+        self._lock = threading.Lock()
+        self._begun = False
+
+    def begin(self) -> bool:
+        """Note that the method's code runs from now on; False when it was interrupted before."""
+        with self._lock:
+            if self.call.cancelled:
+                return False
+            self._begun = True
+            return True
+
+    def withdraw(self) -> bool:
+        """Have its code never begin; False when it has begun, and goes on."""
+        with self._lock:
+            if not self._begun:
+                self.call._cancelled = True
+            return not self._begun
+
+    @property
+    def begun(self) -> bool:
+        """Whether the method's code has begun."""
+        return self._begun
+
+    def sent(self, size: int) -> None:
+        """Take note that an item of this size has been sent; the generator may go on."""
+        if self._gate is not None:
+            self._gate.leave(size + _ITEM_OVERHEAD)
+        elif self.pass_on is not None:
+            self.pass_on(self, size)
+
+    def answered(self, ask: int, frame: Frame | None, error: LandbridgeError | None) -> None:
+        """Give the method what a function of its caller answered."""
+        if self.asking is not None:
+            self.asking.answered(ask, frame, error)
+        elif self.pass_answer is not None:
+            self.pass_answer(self, ask, frame, error)
+
+    def must_wait(self, size: int, wake: Callable[[], object]) -> bool:
+        """Whether the generator, having handed over an item of this size, is to wait until `wake` is called."""
+        return self._gate is not None and not self._gate.enter(size + _ITEM_OVERHEAD, wake)
+
+    def interrupt(self) -> bool:
+        """Stop as far as possible.
+
+        A coroutine is cancelled, a generator ends at its next item, a function in a thread is told; what runs in a
+        worker process is stopped, with the process if need be.
+
+        Returns
+        -------
+        bool
+            True when its code has not begun, and never will.
+        """
+        with self._lock:
+            self.call._cancelled = True
+            never_begins = not self._begun
+        if self._gate is not None:
+            self._gate.open()
+        if self.asking is not None:
+            self.asking.end(cancelled=True)
+        if self.stop is not None:
+            self.stop(self)
+        return never_begins

@@ -1,0 +1,177 @@
+"""A remote method that looks as if it were local."""
+
+from __future__ import annotations
+
+import inspect
+from collections import deque
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict
+from itertools import islice
+from typing import TYPE_CHECKING, Any
+
+from .. import wire
+from ..contract import MethodSpec, bind, docstring, lower_arguments, signature
+from ..names import Address
+from .call import Call
+from .functions import Functions
+from .loop import io_loop
+from .objects import Handle
+from .options import DEFAULT, Options
+from .watching import shown
+
+if TYPE_CHECKING:
+    from .network import Network
+
+__all__ = ["Method", "new_method"]
+
+_MAP_IN_FLIGHT = 16
+
+
+class Method:
+    """A remote method. Call it as if it were local.
+
+    ============  ==========================================================================
+    ``m(...)``    call, wait, return the value (or, for a generator, an iterator)
+    ``m.start``   call, return a `Call` at once
+    ``m.map``     call for each tuple of zipped iterables; values in order
+    ``m.options`` the same method with other options
+    ============  ==========================================================================
+    """
+
+    __slots__ = ("__dict__", "__weakref__", "_address", "_handle", "_network", "_options", "_spec", "_types")
+
+    def __init__(
+        self,
+        network: Network,
+        address: Address,
+        spec: MethodSpec,
+        types: dict[str, type],
+        options: Options = DEFAULT,
+        handle: Handle | None = None,
+    ) -> None:
+        self._network = network
+        self._address = address
+        self._spec = spec
+        self._types = types
+        self._options = options
+        self._handle = handle
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Call the method and wait for its value."""
+        if self._spec.streams:
+            return iter(self.start(*args, **kwargs))
+        # Nothing is copied: until the value is here, whoever could change an array waits for it.
+        call = self._begin(bind(self._spec, args, kwargs), copies=False)
+        try:
+            return call.result()
+        finally:
+            if not call.done():  # whatever a signal raised here: nobody holds the call to stop it later
+                call._request_cancel()
+
+    def start(self, *args: Any, **kwargs: Any) -> Call:
+        """Call the method and return at once."""
+        # Copied: the caller may change an array as soon as this returns.
+        return self._begin(bind(self._spec, args, kwargs), copies=True)
+
+    def _begin(self, bound: dict[str, Any], *, copies: bool) -> Call:
+        functions = Functions()
+        parts = wire.encode(lower_arguments(bound, functions.stand_in))
+        if copies:
+            parts = [bytes(part) if isinstance(part, memoryview) else part for part in parts]
+        call = Call(str(self._address), self._spec, self._types, self._network, functions)
+        link, size = self._network._link(), wire.size_bytes(parts)
+        io_loop().call_soon_threadsafe(call.begin, link, self._address, parts, size, self._options, self._handle)
+        return call
+
+    def map(self, *iterables: Iterable[Any], **constant: Any) -> Iterator[Any]:
+        """Call the method for each tuple of the zipped iterables; the values come in order.
+
+        At most 16 calls are under way at a time. Leaving the loop cancels those that are.
+
+        Parameters
+        ----------
+        *iterables : iterable
+            Positional arguments, one from each for every call, as `concurrent.futures.Executor.map` has it.
+        **constant
+            Keyword arguments of every call.
+        """
+        if self._spec.streams:
+            raise TypeError(f"{self._address} is a stream; map needs a method that returns one value")
+        if not iterables:
+            raise TypeError("map needs at least one iterable")
+        rows = zip(*iterables, strict=False)
+        started: deque[Call] = deque()
+        try:
+            started.extend(self.start(*row, **constant) for row in islice(rows, _MAP_IN_FLIGHT))
+        except BaseException:
+            for call in started:
+                call._request_cancel()
+            raise
+        return self._mapped(rows, started, constant)
+
+    def _mapped(self, rows: Iterator[tuple[Any, ...]], started: deque[Call], constant: dict[str, Any]) -> Iterator[Any]:
+        if not started:
+            return
+        try:
+            with shown(started[0]) as view:  # one for all, not one for each
+                while started:
+                    view.follow(started[0])
+                    started[0]._wait(None, view)
+                    value = started[0]._outcome()
+                    started.popleft()
+                    started.extend(self.start(*row, **constant) for row in islice(rows, 1))
+                    view.pause()
+                    yield value
+        finally:
+            for call in started:
+                call._request_cancel()
+
+    def options(self, *, timeout_s: float | None = None, logs: bool = False) -> Method:
+        """Return the same method with other options.
+
+        Parameters
+        ----------
+        timeout_s : float, optional
+            Time limit for each call, in seconds; None (as without options): as long as the backend shows that it works.
+        logs : bool
+            Whether what the method prints and logs comes out here, too, while it runs.
+        """
+        return self._with(Options(timeout_s, logs), self._handle)
+
+    def _with(self, options: Options, handle: Handle | None) -> Method:
+        method = type(self)(self._network, self._address, self._spec, self._types, options, handle)
+        vars(method).update(vars(self))
+        return method
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle as the address, and as whom it is called."""
+        if self._handle is not None:
+            raise TypeError(f"{self!r} belongs to an object that lives at its backend for this process alone")
+        return self._network._reopen, (str(self._address), self._network._access.profile, asdict(self._options))
+
+    def __copy__(self) -> Method:
+        return self
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Method:
+        return self
+
+    def __repr__(self) -> str:
+        return f"<landbridge method {self._address}{inspect.signature(self)}>"
+
+    def _repr_html_(self) -> str:
+        from .glance import method_glance
+
+        return method_glance(self)
+
+
+def new_method(network: Network, address: Address, spec: MethodSpec, types: dict[str, type]) -> Method:
+    """Return the method at an address, with the signature and docstring that `spec` tells of."""
+    shape = signature(spec, types)
+    cls = type(
+        spec.name,
+        (Method,),
+        {"__doc__": docstring(spec), "__signature__": shape, "__module__": "landbridge.remote", "__slots__": ()},
+    )
+    method: Method = cls(network, address, spec, types)
+    vars(method).update(__name__=spec.name, __qualname__=spec.name)
+    return method

@@ -1,0 +1,56 @@
+"""What docs/operating.md says of metrics and logs is what there is."""
+
+from __future__ import annotations
+
+import ast
+import json
+import logging
+import re
+from pathlib import Path
+
+from landbridge.backend.context import CurrentCall
+from landbridge.backend.logs import call_fields
+from landbridge.backend.metrics import Counts, Metrics, prometheus_text
+from landbridge.cli.app import dispatch
+from landbridge.cli.logs import _JsonFormatter
+from landbridge.cli.serve import serve
+
+TEXT = (Path(__file__).resolve().parents[2] / "docs" / "operating.md").read_text(encoding="utf-8")
+
+
+def test_the_metrics_are_those_of_the_table():
+    text = prometheus_text(Metrics("a/b", "0" * 32, "1", 0.0, {"f": Counts()}))
+    told = {
+        name
+        for line in TEXT.splitlines()
+        if line.startswith("| `landbridge_")
+        for name in re.findall("landbridge_[a-z_]+", line)
+    }
+    assert told == set(re.findall(r"# TYPE (\S+)", text))
+    assert set(re.findall(r"\{([a-z]+)=~?\"", TEXT)) <= set(re.findall(r"[{,]([a-z]+)=", text))
+
+
+def test_a_line_of_the_log_has_the_fields_that_are_shown():
+    (shown,) = re.findall(r"```json\n(.*?)```", TEXT, re.DOTALL)
+    record = logging.LogRecord("landbridge.backend.served", logging.DEBUG, "", 0, "m", (), None)
+    call = CurrentCall("geomar/ocean.climatology", "awi/bob", "4be0", None, lambda *told: None)
+    record.call_fields = {**call_fields(call), "outcome": "ok", "seconds": 0.012}
+    line = _JsonFormatter({"module": "geomar/ocean", "instance": "9f3c"}).format(record)
+    assert list(json.loads(line)) == list(json.loads(shown.replace("\n", " ")))
+
+
+def test_options_that_are_told_are_there():
+    for option in set(re.findall(r"`?--(metrics|log-[a-z]+)", TEXT)):
+        assert option.replace("-", "_") in serve.__annotations__
+
+
+def test_commands_have_a_page_of_help(capsys):
+    dispatch(["top", "--help"])
+    shown = capsys.readouterr().out
+    assert "--once" in shown
+    assert "--json" in shown
+
+
+def test_code_is_code():
+    for block in re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL):
+        ast.parse(block)

@@ -1,0 +1,44 @@
+"""Memory does not grow with the number of calls: at the caller, at the backend, in the broker."""
+
+from __future__ import annotations
+
+import json
+
+from network import Network
+
+CALLS = 100_000
+
+CALLER = """
+import asyncio, json, sys
+import landbridge as lb
+
+def resident(pid):
+    with open(f"/proc/{pid}/statm") as file:
+        return int(file.read().split()[1]) * 4096
+
+async def main(pids):
+    async with lb.AsyncNetwork() as net:
+        add = net.awi.sums.add
+        async def some(count):
+            for number in range(count):
+                assert await add(number, 1) == number + 1
+        sizes = []
+        for _ in range(5):  # the first fifth fills what is kept for callers whose line was down
+            await asyncio.gather(*(some(CALLS // 5 // 50) for _ in range(50)))
+            sizes.append({name: resident(pid) for name, pid in pids.items()})
+        print(json.dumps(sizes))
+
+asyncio.run(main({"caller": "self", **json.loads(sys.argv[1])}))
+"""
+
+
+def test_a_hundred_thousand_calls_leave_no_memory_behind(network: Network) -> None:
+    backend = network.serve("__all__ = ['add']\ndef add(a: int, b: int) -> int: return a + b\n", "awi/sums")
+    broker = json.loads((network.folder / "state" / "landbridge" / "local" / "broker.json").read_text())["pid"]
+    pids = json.dumps({"backend": backend.pid, "broker": broker})
+    run = network.python(f"CALLS = {CALLS}\nimport sys\nsys.argv = ['', {pids!r}]\n{CALLER}", timeout_s=110)
+    assert run.returncode == 0, run.stderr
+    sizes = json.loads(run.stdout)
+    for name in ("caller", "backend", "broker"):
+        # 80,000 calls: a hundred bytes that each of them left would be 8 MB.
+        assert sizes[-1][name] - sizes[0][name] < 8 * 2**20, sizes

@@ -1,0 +1,198 @@
+"""Calls as the backend drives them: turns, refusals, and ends, each of them once."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import threading
+
+import pytest
+
+from landbridge import wire
+from landbridge.backend.admission import Admission
+from landbridge.backend.context import current_call
+from landbridge.backend.metrics import Counts
+from landbridge.backend.offer import Served
+from landbridge.backend.runner import Runner, Style
+from landbridge.backend.served import ServedCall
+from landbridge.backend.threads import Mailbox
+from landbridge.backend.usage import Usage
+from landbridge.contract import read_module
+from landbridge.errors import Busy
+from landbridge.protocol import WINDOW, Kind, Phase, pack, unpack
+from landbridge.security import Caller
+
+ANNA = Caller("awi", "anna")
+TARGET = "lab/work.wait"
+
+
+class Office:
+    """The backend that the calls belong to: keeps what is sent, and which calls have been let go of."""
+
+    def __init__(self) -> None:
+        self.loop = asyncio.get_running_loop()
+        self.runner = Runner(Mailbox(self.loop), 2)
+        self.usage = Usage(2**30)
+        self.counts = Counts()
+        self.go, self.begun = threading.Event(), threading.Semaphore(0)
+        self.sent: dict[str, list[str]] = {}
+        self.open: set[str] = set()
+        self.calls: dict[str, ServedCall] = {}
+        self.outcomes: dict[str, str] = {}
+        self.changed = asyncio.Event()
+        self.method = read_module("lab/work", "", {"wait": self._wait})[1]["wait"]
+
+    def _wait(self, data: bytes = b"", steps: int = 0) -> str:
+        self.begun.release()
+        for step in range(steps):
+            current_call().progress(step, steps)
+        self.go.wait(60)
+        return "waited"
+
+    def is_full(self, line):
+        return False
+
+    def publish(self, subject, parts):
+        message = unpack(b"".join(parts))
+        self.sent.setdefault(subject, []).append(message.meta.get("code", message.kind.name))
+
+    def forget(self, call):
+        if call.call_id in self.open:
+            self.open.remove(call.call_id)
+            self.usage.leave(call)
+            call.ended()
+        self.changed.set()
+
+    def call(self, name: str, *admissions: Admission, **arguments: object) -> ServedCall:
+        call = ServedCall(
+            TARGET, "0" * 32, Served(self.method, Style.FUNCTION, (), None, admissions=admissions), ANNA, name,
+            usage=self.usage, counts=self.counts, trace=None, runner=self.runner, office=self, reply=name,
+            at_end=lambda outcome: self.outcomes.__setitem__(name, outcome),
+        )  # fmt: skip
+        self.open.add(name)
+        self.calls[name] = call
+        self.usage.enter(call)
+        self.counts.begun += 1
+        request = unpack(pack(Kind.CALL, 0, {"granted": WINDOW}) + b"".join(wire.encode(arguments)))
+        call.act(call.responder.opened(request, self.loop.time()))
+        return call
+
+    async def until_ended(self, *names: str) -> None:
+        async with asyncio.timeout(60):
+            while self.open & set(names):
+                self.changed.clear()
+                await self.changed.wait()
+
+
+@contextlib.asynccontextmanager
+async def opened():
+    office = Office()
+    try:
+        yield office
+        office.go.set()
+        await office.until_ended(*office.open)
+        assert (office.usage.calls, office.usage.held_bytes, office.counts.running) == (0, 0, 0)
+    finally:
+        office.go.set()
+        office.runner.close()
+
+
+def limit(concurrency: int, queue: int = 10) -> Admission:
+    return Admission(TARGET, concurrency=concurrency, queue=queue)
+
+
+async def begins(office: Office) -> None:
+    assert await asyncio.to_thread(office.begun.acquire, timeout=60)
+
+
+def test_a_call_that_finds_the_queue_full_when_its_arguments_have_come_ends():
+    async def main():
+        async with opened() as office:
+            only = limit(1, queue=0)
+            office.call("first", only)
+            office.call("second", only)
+            assert office.open == {"first"}
+            assert office.sent["second"] == ["busy"]
+        assert office.outcomes == {"second": "busy", "first": "ok"}
+
+    asyncio.run(main())
+
+
+def test_a_call_that_cannot_be_run_when_its_turn_comes_ends_and_the_next_one_runs(monkeypatch, caplog):
+    async def main():
+        async with opened() as office:
+            only = limit(1)
+            office.call("first", only)
+            await begins(office)
+            broken, last = office.call("broken", only), office.call("last", only)
+            run = office.runner.run
+
+            def run_others(running, frame):
+                if running.sink is broken:
+                    raise RuntimeError("can't start new thread")
+                run(running, frame)
+
+            monkeypatch.setattr(office.runner, "run", run_others)
+            office.go.set()
+            await office.until_ended("first", "broken", "last")
+            assert last.responder.phase is Phase.DONE
+        assert office.outcomes == {"first": "ok", "broken": "internal", "last": "ok"}
+        assert office.sent["broken"] == ["internal"]
+
+    asyncio.run(main())
+    assert "could not be served" in caplog.text
+
+
+def test_a_call_needs_all_its_turns_and_gives_all_back():
+    async def main():
+        async with opened() as office:
+            mine, yours, shared = limit(1), limit(1), limit(1)
+            first = office.call("first", mine, shared)
+            await begins(office)
+            second, third = office.call("second", yours, shared), office.call("third", mine, shared)
+            assert [shared.position(call) for call in (first, second, third)] == [0, 1, 0]
+            assert mine.position(third) == 1
+            second.act(second.responder.refuse(Busy(TARGET, "enough"), office.loop.time()))
+            assert office.open == {"first", "third"}
+            office.go.set()
+            await office.until_ended("first", "third")
+            # Nobody has kept a place.
+            assert mine.enter(ANNA, "a")
+            assert yours.enter(ANNA, "b")
+            assert shared.enter(ANNA, "c")
+        assert office.outcomes == {"first": "ok", "second": "busy", "third": "ok"}
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("limited", [True, False])
+def test_only_a_call_whose_code_has_not_begun_is_turned_away(limited):
+    async def main():
+        async with opened() as office:
+            admissions = [limit(2)] if limited else []
+            running = [office.call(name, *admissions) for name in ("a", "b")]
+            for _ in running:
+                await begins(office)
+            waiting = office.call("c", *admissions)  # for its turn, or for one of the two threads
+            for call in [*running, waiting]:
+                call.turn_away(Busy(TARGET, "elsewhere", 0.5), office.loop.time())
+            assert office.open == {"a", "b"}
+            assert office.sent["c"] == ["busy"]
+        assert office.outcomes == {"a": "ok", "b": "ok", "c": "busy"}
+        assert not office.begun.acquire(blocking=False)
+
+    asyncio.run(main())
+
+
+def test_a_method_that_tells_its_progress_at_each_step_keeps_nobody_busy(monkeypatch):
+    async def main():
+        async with opened() as office:
+            told = []
+            progress = ServedCall._progress
+            monkeypatch.setattr(ServedCall, "_progress", lambda *args: (told.append(args[1]), progress(*args)))
+            office.call("steps", steps=20_000)
+            office.go.set()
+            await office.until_ended("steps")
+            assert 1 <= len(told) < 2000
+
+    asyncio.run(main())
