@@ -249,8 +249,12 @@ def test_large_arrays_travel_to_functions_and_back(work, method):
 
 def test_so_many_questions_may_be_open_at_a_time(work):
     assert work.at_once(lambda i: i, 64) == 64
-    with pytest.raises(RuntimeError, match="64 questions to its caller are open"):
-        work.at_once(lambda i: i, 65)
+    all_are_asked = threading.Event()
+    try:
+        with pytest.raises(RuntimeError, match="64 questions to its caller are open"):
+            work.at_once(lambda i: all_are_asked.wait(60), 65)
+    finally:
+        all_are_asked.set()
 
 
 class NoSuchStation(LookupError):

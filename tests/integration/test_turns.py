@@ -125,8 +125,10 @@ def until(true, timeout_s: float = 60) -> None:
 def test_no_more_run_than_the_owner_lets(turns, tmp_path, method):
     calls = [getattr(turns, method).start(str(tmp_path)) for _ in range(12)]
     inside = [next(iter(call)) if method == "stream" else call.result() for call in calls]
-    assert max(inside) == 2
+    assert max(inside) <= 2
     assert len(inside) == 12
+    if method != "apart":  # where a second worker may come when the first has done it all
+        assert max(inside) == 2
 
 
 def test_a_call_is_told_its_place_in_the_queue(turns, folder):
