@@ -150,7 +150,7 @@ def test_arguments_that_wait_to_be_used_are_held_within_reason(network):
         data = bytes(500_000)
         for number in range(400):  # 200 MB, of which 64 MB may be held
             eve.call("take", data=data)
-            if number % 20 == 19:  # or the broker would cut off the backend, for which it keeps 64 MB
+            if number % 5 == 4:  # or the broker would cut off the backend, for which it keeps 64 MB
                 time.sleep(0.02)
         while (message := unpack(eve.raw.wait_for_message().payload)).kind is not Kind.ERROR:
             pass

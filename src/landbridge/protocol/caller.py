@@ -120,6 +120,7 @@ class Caller:
         "_questions",
         "_restarted_at",
         "_retry_at",
+        "_sent_at",
         "_size",
         "_spoke",
         "_started",
@@ -152,7 +153,7 @@ class Caller:
         self._offline_grace_s = offline_grace_s
         self._in = Incoming(max(window, SMALLEST_WINDOW), limit, "result", make_room)
         self._out = Outgoing(PART_BYTES + OVERHEAD, PART_BYTES)
-        self._started = self._heard = self._answered = self._spoke = self._leaving_since = 0.0
+        self._started = self._sent_at = self._heard = self._answered = self._spoke = self._leaving_since = 0.0
         self._asked = -_ASK_EVERY_S
         self._retry_at: float | None = None
         self._restarted_at: float | None = None
@@ -177,7 +178,7 @@ class Caller:
 
     def start(self, now: float) -> list[Action]:
         """Send the request."""
-        self._started = self._heard = self._answered = self._spoke = now
+        self._started = self._sent_at = self._heard = self._answered = self._spoke = now
         return self._request()
 
     def _request(self) -> list[Action]:
@@ -194,7 +195,7 @@ class Caller:
 
     def not_sent(self, now: float) -> None:
         """Take note that the request has not gone out yet: nobody can have answered it."""
-        self._heard = self._answered = now
+        self._sent_at = self._heard = self._answered = now
 
     def received(self, message: Message, now: float) -> list[Action]:
         """Take in a message from the backend."""
@@ -334,7 +335,7 @@ class Caller:
         """
         if self.state is not State.SENT or self.instance:
             return self._forget_if_left()
-        since = now - self._started
+        since = now - self._sent_at
         young = now - connected_at < _YOUNG_CONNECTION_S and since < OFFLINE_GRACE_S
         if young or since < self._offline_grace_s:
             self._retry_at = now + _RETRY_S

@@ -580,3 +580,10 @@ def test_an_ended_call_is_deaf():
     assert caller.received(message(Kind.END, 1), 0.2) == []
     assert caller.tick(100.0) == caller.cancel(100.0) == caller.reconnected(100.0) == caller.closed("x") == []
     assert caller.nobody_received(100.0, 0.0) == []
+
+
+def test_a_request_that_waited_for_the_broker_is_given_its_moment_from_when_it_went_out():
+    caller = started()
+    caller.not_sent(30.0)  # held until then, and sent over a connection that has just come back
+    assert caller.nobody_received(30.1, 30.0) == []
+    assert isinstance(error_of(caller.nobody_received(30.0 + OFFLINE_GRACE_S, 30.0)), ModuleOffline)
