@@ -10,6 +10,7 @@ import signal
 from array import array
 from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import nats
@@ -253,7 +254,9 @@ async def test_who_reads_too_slowly_is_cut_off_by_the_broker_and_comes_back(netw
 async def test_a_flush_over_a_loss_is_no_success(network):
     server = start_server(network.config())
     async with connected(server.url, network.user()) as peer:
-        os.kill(server.pid, signal.SIGSTOP)  # it can no longer answer
+        os.kill(server.pid, signal.SIGSTOP)
+        while Path(f"/proc/{server.pid}/stat").read_text().rpartition(")")[2].split()[0] != "T":
+            await asyncio.sleep(0.001)  # it can no longer answer
         flushed = asyncio.get_running_loop().create_task(peer.connection.flush(20))
         await asyncio.sleep(0)
         server.kill()
