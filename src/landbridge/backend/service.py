@@ -12,6 +12,7 @@ import logging
 import secrets
 import time
 from collections.abc import Callable, Sequence
+from typing import TypeVar
 
 from .. import wire
 from ..broker import Connection, Lane
@@ -38,6 +39,7 @@ from ..protocol import (
     ControlSubject,
     Kind,
     Message,
+    ObjectSubject,
     Presence,
     call_subscription,
     catalogue_subject,
@@ -71,6 +73,7 @@ from .usage import RETRY_S, TRANSFERS_EACH, RefusalLog, Usage, held_bytes_each
 __all__ = ["Backend"]
 
 Parts = Sequence[bytes | memoryview]
+_Subject = TypeVar("_Subject", CallSubject, ObjectSubject)
 
 _log = logging.getLogger(__name__)
 
@@ -140,9 +143,6 @@ class Backend:
         # What was decided for whom. It stays true while we serve: the owner's patterns are given at the start.
         self._decided: dict[CallSubject, tuple[Caller, Served | None, Usage]] = {}
         self._usage: dict[Caller, Usage] = {}
-        # What was found out for whom, and said to those who may call these methods: it takes longer than most calls.
-        self._shared: dict[Caller, tuple[tuple[str, ...], tuple[str, ...]]] = {}
-        self._descriptions: dict[tuple[str, ...], Parts] = {}
         self._refusals = RefusalLog(_log)
         self._connection: Connection | None = None
         self._runner: Runner | None = None
@@ -281,16 +281,22 @@ class Backend:
                 if call.responder.is_accepted:
                     self._young.pop(call.call_id, None)
 
-    def _request_arrived(self, delivered: Delivered) -> None:
+    def _asked(self, delivered: Delivered, parse: Callable[[str], _Subject]) -> tuple[_Subject, str] | None:
+        """Return what a request asks for, and its call's id; None when it is to be dropped, or has come before."""
         try:
-            subject = parse_call(delivered.subject)
+            subject = parse(delivered.subject)
             call_id = check_reply(delivered.reply, subject.institute, subject.person)
         except Malformed as error:
             # Whoever sent it has no inbox that we could answer into without writing into somebody else's.
             self._refusals.note("somebody", f"dropped a request: {error.reason}", self._loop.time())
+            return None
+        return None if call_id in self._calls or call_id in self._finished else (subject, call_id)
+
+    def _request_arrived(self, delivered: Delivered) -> None:
+        asked = self._asked(delivered, parse_call)
+        if asked is None:
             return
-        if call_id in self._calls or call_id in self._finished:
-            return
+        subject, call_id = asked
         try:
             self._open(subject, call_id, delivered)
         except LandbridgeError as error:
@@ -298,14 +304,10 @@ class Backend:
 
     def _object_called(self, delivered: Delivered) -> None:
         """Take a request to a method of an object that lives here."""
-        try:
-            subject = parse_object(delivered.subject)
-            call_id = check_reply(delivered.reply, subject.institute, subject.person)
-        except Malformed as error:
-            self._refusals.note("somebody", f"dropped a request: {error.reason}", self._loop.time())
+        asked = self._asked(delivered, parse_object)
+        if asked is None:
             return
-        if call_id in self._calls or call_id in self._finished:
-            return
+        subject, call_id = asked
         caller = Caller(subject.institute, subject.person)
         try:
             if subject.method == RELEASE:
