@@ -118,6 +118,26 @@ def test_a_call_that_finds_the_queue_full_when_its_arguments_have_come_ends():
     asyncio.run(main())
 
 
+def test_arguments_are_held_for_their_caller_until_the_call_ends_however_it_ends():
+    async def main():
+        async with opened() as office:
+            only = limit(1)
+            office.call("runs", only, data=bytes(1000))
+            await begins(office)
+            one = office.usage.held_bytes
+            assert one > 1000
+            waits = office.call("waits", only, data=bytes(1000))
+            assert office.usage.held_bytes == 2 * one
+            waits.turn_away(Busy(TARGET, "elsewhere", 0.5), office.loop.time())
+            assert office.usage.held_bytes == one
+            office.go.set()
+            await office.until_ended("runs")
+            assert office.usage.held_bytes == 0
+        assert office.outcomes == {"runs": "ok", "waits": "busy"}
+
+    asyncio.run(main())
+
+
 def test_a_call_that_cannot_be_run_when_its_turn_comes_ends_and_the_next_one_runs(monkeypatch, caplog):
     async def main():
         async with opened() as office:
