@@ -196,7 +196,7 @@ def test_all_problems_with_the_arguments_at_once_and_the_function_does_not_run(f
 
 def test_unknown_method_says_what_was_meant(fragile):
     with pytest.raises(AttributeError, match="awi/fragile"):
-        fragile.ad  # noqa: B018
+        fragile.ad  # noqa: B018 - to look it up is the test
 
 
 def test_unknown_module_says_what_was_meant_within_a_second(net, fragile):

@@ -148,9 +148,9 @@ def test_it_looks_like_the_class_and_the_object(grids):
     assert "How many cells" in grid.cells.__doc__
     assert "geomar/grids.Grid" in repr(grid)
     with pytest.raises(AttributeError):
-        grid.no_such_method  # noqa: B018
+        grid.no_such_method  # noqa: B018 - to look it up is the test
     with pytest.raises(AttributeError):
-        grid._private  # noqa: B018
+        grid._private  # noqa: B018 - to look it up is the test
 
 
 def test_streams_coroutines_functions_and_output_of_objects(grids, capsys):
@@ -170,7 +170,7 @@ def test_static_and_class_methods_need_no_object(grids):
     grid = grids.Grid(2.0)
     assert (grid.default(), grid.kind()) == (1.0, "Grid")
     with pytest.raises(AttributeError):
-        grids.Grid.cells  # noqa: B018
+        grids.Grid.cells  # noqa: B018 - to look it up is the test
 
 
 def test_what_is_wrong_with_an_object_is_said_as_at_home(grids):

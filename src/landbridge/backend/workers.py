@@ -359,7 +359,7 @@ class Workers:
         remote = worker.remote.fileno()
         try:
             with worker.remote:
-                process = worker.process = subprocess.Popen(  # noqa: S603
+                process = worker.process = subprocess.Popen(  # noqa: S603 - this very interpreter
                     [*command, str(remote), str(os.getpid()), json.dumps(sys.path)],
                     stdin=subprocess.DEVNULL,
                     pass_fds=(remote,),

@@ -32,7 +32,7 @@ _CLOSE_TIMEOUT_S = 2.0
 _MAX_BACKOFF_S = 2.0
 _REFUSALS_BELIEVED = 3
 # One of our own: the numbers that a user's seed promises must not depend on when a connection broke.
-_jitter = random.Random()  # noqa: S311
+_jitter = random.Random()  # noqa: S311 - it spreads reconnections, and keeps no secret
 _T = TypeVar("_T")
 
 

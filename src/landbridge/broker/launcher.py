@@ -77,7 +77,7 @@ def _candidates() -> Iterator[tuple[Path, str]]:
 
 def _version(found: Path, said_by: str) -> tuple[tuple[int, int, int], str]:
     try:
-        answer = subprocess.run(  # noqa: S603
+        answer = subprocess.run(  # noqa: S603 - a program that the user's folders or PATH name
             [str(found), "--version"], stdin=subprocess.DEVNULL, capture_output=True, timeout=10, check=False
         )
     except (OSError, subprocess.TimeoutExpired) as error:

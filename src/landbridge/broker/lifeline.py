@@ -92,7 +92,7 @@ def _start(
         return _run([*python, _BIND_AND_EXEC, str(os.getpid()), *command], directory, output), None
     process = _run(command, directory, output)
     try:
-        watchdog = subprocess.Popen(  # noqa: S603
+        watchdog = subprocess.Popen(  # noqa: S603 - this very interpreter
             [*python, _WATCH, str(process.pid)],
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,

@@ -140,6 +140,7 @@ def start_child(
     ours, theirs = socket.socketpair()
     with theirs:
         ours.sendall(json.dumps(told).encode())
+        # What multiprocessing asks too, so that it stays: -W, -X dev and their like; typeshed leaves it out.
         flags = subprocess._args_from_interpreter_flags()  # type: ignore[attr-defined]
         command = [sys.executable, *flags, "-P", "-c", _BOOTSTRAP, str(theirs.fileno()), *words]
         # Ctrl-C in a terminal goes to both of us. Held back until the backend has said that it is not meant.

@@ -26,7 +26,7 @@ __all__ = ["Endpoint", "Service", "check_tool_reply", "service_answer", "service
 _VERBS = ("PING", "INFO", "STATS")
 _ENDPOINTS_LIMIT = 500  # some 400 bytes each: less than half of what one message may carry
 _QUEUE_GROUP = "lb"
-_TOKEN = r"[A-Za-z0-9_-]{1,64}"  # noqa: S105
+_TOKEN = r"[A-Za-z0-9_-]{1,64}"  # noqa: S105 - of a subject, no secret
 _REPLY = re.compile(rf"_INBOX\.(lb|{OWNER_INSTITUTE})(\.{_TOKEN}){{4}}")
 _SEMANTIC_VERSION = re.compile(
     r"(0|[1-9]\d*)\.(0|[1-9]\d*)\.(0|[1-9]\d*)"
