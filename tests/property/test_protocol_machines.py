@@ -221,7 +221,7 @@ def drive_caller(caller: Caller, peer: Peer, event: tuple, now: float, unread: l
     if name == "tick":
         return caller.tick(now)
     if name == "nobody":
-        return caller.nobody_received(now, now - value)
+        return caller.nobody_received(now, value)
     if name == "took":
         return caller.took(*unread.pop(0), now) if unread else []
     if name == "disconnected":

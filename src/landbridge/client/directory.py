@@ -109,6 +109,11 @@ class Directory:
         """Whether a module was served a moment ago and has not said that it stops: it may be restarting."""
         return now - self._heard_at.get(name, -PRESENCE_SILENCE_S) < PRESENCE_SILENCE_S
 
+    def was_deaf(self, seconds: float) -> None:
+        """Take note that for so long nobody could be heard, for want of a connection: it says nothing about them."""
+        for name in self._heard_at:
+            self._heard_at[name] += seconds
+
     def offline_error(self, name: str) -> LandbridgeError:
         """Return what to say when nobody receives a request to module `name`."""
         if name in self.modules or name.startswith("lb/"):

@@ -9,7 +9,7 @@ import asyncio
 import contextlib
 import logging
 import secrets
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from .. import wire
@@ -58,6 +58,7 @@ from ..protocol import (
     inbox_subscription,
     lane_window,
     object_subject,
+    offline_grace_s,
     pack,
     unpack,
 )
@@ -83,10 +84,8 @@ _CLOSE_TICKS = 100
 _CREDIT_BYTES = 32 * 1024 * 1024
 """What all calls of one connection may have under way together: half of what the broker holds before it cuts us."""
 
-_RESTART_S = 3.0
-"""How long a backend that was there a moment ago is given to come back before a module counts as offline."""
-
 _AGAIN_OFFLINE_S = 15.0
+_IDS_AT_ONCE = 64
 _AWAY = "the broker is away; waiting for it"
 
 CATALOGUE = Address("lb", "catalogue", "modules")
@@ -116,6 +115,8 @@ class Link:
         self._waiting: set[Request] = set()
         self._receiving: set[Attempt] = set()
         self._paces: dict[tuple[str, str], Pace[Attempt]] = {}
+        self._cut_at = 0.0
+        self._ids = _fresh_ids()
         self._limit_bytes = memory_bytes() * 3 // 4
         self._ticking: asyncio.Task[None] | None = None
         self._known_names: dict[Address, tuple[str, str]] = {}
@@ -240,9 +241,6 @@ class Link:
         target, left_s = request.target, request.timeout_s
         if left_s is not None and request.tries:
             left_s = max(left_s - (now - request.at), 0.001)
-        grace_s = _AGAIN_OFFLINE_S if request.tries else 0.0
-        if request.handle is None and self.directory.was_there(f"{target.institute}/{target.module}", now):
-            grace_s = max(grace_s, _RESTART_S)
         caller = Caller(
             self._names(target)[0],
             request.parts,
@@ -252,10 +250,9 @@ class Link:
             limit=self._limit_bytes if target.member != DESCRIBE else _DESCRIPTION_BYTES,
             make_room=wire.room,
             extras=request.extras,
-            offline_grace_s=grace_s,
         )
         request.tries += 1
-        attempt = request.attempt = Attempt(secrets.token_hex(16), caller, request)
+        attempt = request.attempt = Attempt(next(self._ids), caller, request)
         self._calls[attempt.call_id] = attempt
         self._act(attempt, caller.start(now))
 
@@ -373,7 +370,8 @@ class Link:
                     self._was_answered(attempt, now)
                 self._act(attempt, attempt.caller.received(unpack(delivered.payload), now))
             elif delivered.subject.endswith(".0") and connection is not None:
-                self._act(attempt, attempt.caller.nobody_received(now, connection.connected_at))
+                grace_s = self._offline_grace_s(attempt.request, now - connection.connected_at, now)
+                self._act(attempt, attempt.caller.nobody_received(now, grace_s))
         except ProtocolMismatch as error:
             self._act(attempt, attempt.caller.broken(error, now))
         except Malformed as error:
@@ -382,9 +380,18 @@ class Link:
                 attempt.warned = True
                 _log.warning("ignored an answer to a call of %s: %s", attempt.request.target, error.reason)
 
+    def _offline_grace_s(self, request: Request, age_s: float, now: float) -> float:
+        """Return how long the backends of a module that nobody serves now are given to be there (again)."""
+        if request.tries > 1:
+            return _AGAIN_OFFLINE_S
+        module = f"{request.target.institute}/{request.target.module}"
+        was_there = self.directory.was_there(module, now)
+        return offline_grace_s(was_there, request.handle is not None, age_s, was_cut=bool(self._cut_at))
+
     def _connection_event(self, event: Event) -> None:
         now = asyncio.get_running_loop().time()
         if isinstance(event, Reconnected):
+            self.directory.was_deaf(now - self._cut_at)
             for attempt in list(self._calls.values()):
                 attempt.request.observer.noticed("")
                 sent = not attempt.pending
@@ -392,6 +399,7 @@ class Link:
                 actions = attempt.caller.reconnected(now)
                 self._act(attempt, actions if sent else ())
         elif isinstance(event, Disconnected):
+            self._cut_at = now
             for attempt in list(self._calls.values()):
                 attempt.caller.disconnected()
                 attempt.request.observer.noticed(_AWAY)
@@ -655,3 +663,11 @@ class Link:
             self._forget(attempt)
             if not attempt.caller.has_ended:
                 self._ended(attempt, None, error)
+
+
+def _fresh_ids() -> Iterator[str]:
+    """Give ids that nobody can guess; the operating system is asked for many at a time, as each asking costs 0.5 µs."""
+    while True:
+        digits = secrets.token_hex(16 * _IDS_AT_ONCE)
+        for begin in range(0, len(digits), 32):
+            yield digits[begin : begin + 32]

@@ -18,7 +18,7 @@ from .actions import (
     Waits,
 )
 from .bulk import BULK_WINDOW, LARGEST_WINDOW, PART_BYTES, STUCK_S, BulkIn, BulkOut, Room, lane_window
-from .caller import AWAY_S, BEAT_S, CANCEL_WAIT_S, OFFLINE_GRACE_S, SILENCE_S, Caller, State
+from .caller import AWAY_S, BEAT_S, CANCEL_WAIT_S, SILENCE_S, Caller, State
 from .failure import error_to_meta, meta_to_error, raised_to_meta
 from .load import (
     LATENCY_BOUNDS_S,
@@ -32,6 +32,7 @@ from .load import (
     unpack_load,
 )
 from .messages import ASKED_AT_ONCE, FUNCTION_BYTES, FUNCTIONS_LIMIT, VERSION, Kind, Message, pack, unpack, version_text
+from .offline import BACKEND_RESTART_S, BROKER_RESTART_S, OFFLINE_GRACE_S, offline_grace_s
 from .presence import PRESENCE_S, PRESENCE_SILENCE_S, Presence, pack_presence, unpack_presence
 from .responder import ACCEPT_AFTER_S, CALLER_SILENCE_S, CANCEL_GRACE_S, KEPT_S, Phase, Responder
 from .statistics import Endpoint, Service, check_tool_reply, service_answer, service_subscriptions
@@ -70,7 +71,9 @@ __all__ = [
     "ANYONE",
     "ASKED_AT_ONCE",
     "AWAY_S",
+    "BACKEND_RESTART_S",
     "BEAT_S",
+    "BROKER_RESTART_S",
     "BULK_WINDOW",
     "CALLER_SILENCE_S",
     "CANCEL_GRACE_S",
@@ -149,6 +152,7 @@ __all__ = [
     "meta_to_error",
     "object_subject",
     "object_subscription",
+    "offline_grace_s",
     "pack",
     "pack_load",
     "pack_presence",

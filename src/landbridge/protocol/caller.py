@@ -44,7 +44,7 @@ from .failure import meta_to_error
 from .messages import ASKED_AT_ONCE, LABEL_LIMIT, LOG_LIMIT, UNCOUNTED, Kind, Message
 from .stream import OVERHEAD, SMALLEST_WINDOW, WINDOW, Incoming, Outgoing, Value
 
-__all__ = ["AWAY_S", "BEAT_S", "CANCEL_WAIT_S", "OFFLINE_GRACE_S", "SILENCE_S", "Caller", "State"]
+__all__ = ["AWAY_S", "BEAT_S", "CANCEL_WAIT_S", "SILENCE_S", "Caller", "State"]
 
 SILENCE_S = 15.0
 """A call is given up when nothing, not even a heartbeat, came for this long."""
@@ -58,10 +58,6 @@ BEAT_S = 4.0
 CANCEL_WAIT_S = 3.0
 """How long a caller waits to hear what became of the work it cancelled."""
 
-OFFLINE_GRACE_S = 0.8
-"""How long a request is repeated while nobody receives it and the connection is young (see `nobody_received`)."""
-
-_YOUNG_CONNECTION_S = 3.0
 _RETRY_S = 0.1
 _ASK_AFTER_S = 2.0
 _ASK_EVERY_S = 1.0
@@ -100,8 +96,6 @@ class Caller:
         Gives memory for a value that comes in parts; see `BulkIn`.
     extras : dict, optional
         Further fields of CALL: whether to send what the method prints, what traces this call is part of.
-    offline_grace_s : float
-        How long to go on asking while nobody serves the module, whatever the age of the connection.
     """
 
     __slots__ = (
@@ -114,7 +108,6 @@ class Caller:
         "_heard",
         "_in",
         "_leaving_since",
-        "_offline_grace_s",
         "_out",
         "_place",
         "_questions",
@@ -141,7 +134,6 @@ class Caller:
         limit: int = 1 << 40,
         make_room: Callable[[int], Room] = bytearray,
         extras: dict[str, Any] | None = None,
-        offline_grace_s: float = 0.0,
     ) -> None:
         self.target = target
         self.timeout_s = timeout_s if timeout_s is None or timeout_s <= _LONGEST_TIMEOUT_S else None
@@ -150,7 +142,6 @@ class Caller:
         self._arguments = arguments
         self._size = size
         self._extras = extras
-        self._offline_grace_s = offline_grace_s
         self._in = Incoming(max(window, SMALLEST_WINDOW), limit, "result", make_room)
         self._out = Outgoing(PART_BYTES + OVERHEAD, PART_BYTES)
         self._started = self._sent_at = self._heard = self._answered = self._spoke = self._leaving_since = 0.0
@@ -328,16 +319,14 @@ class Caller:
         if self._in.bulk is not None:
             self._in.bulk.largest_window = largest_window
 
-    def nobody_received(self, now: float, connected_at: float) -> list[Action]:
-        """The broker found no backend. A young connection tries again: backends may be reconnecting, as we just did.
+    def nobody_received(self, now: float, grace_s: float) -> list[Action]:
+        """The broker found no backend. For `grace_s` from its sending the request is repeated: one may be on its way.
 
-        The request was delivered to nobody, so that trying again cannot run anything twice.
+        It was delivered to nobody, so that trying again cannot run anything twice.
         """
         if self.state is not State.SENT or self.instance:
             return self._forget_if_left()
-        since = now - self._sent_at
-        young = now - connected_at < _YOUNG_CONNECTION_S and since < OFFLINE_GRACE_S
-        if young or since < self._offline_grace_s:
+        if now - self._sent_at < grace_s:
             self._retry_at = now + _RETRY_S
             return []
         return self._fail(ModuleOffline(self.target.partition(".")[0]))

@@ -72,6 +72,14 @@ def test_a_module_says_nothing_of_the_backends_of_another():
     assert len(directory.restarted) == 1
 
 
+def test_while_nobody_could_be_heard_nobody_went():
+    directory = Told()
+    directory.hear("geomar/ocean", now=10.0)
+    directory.was_deaf(600.0)
+    assert directory.was_there("geomar/ocean", 610.0 + PRESENCE_SILENCE_S - 0.1)
+    assert not directory.was_there("geomar/ocean", 610.0 + PRESENCE_SILENCE_S)
+
+
 def test_a_module_was_there_while_it_is_heard_of_and_has_not_taken_its_leave():
     directory = Told()
     assert not directory.was_there("geomar/ocean", 0.0)
