@@ -621,7 +621,7 @@ def test_300_cancels_at_any_moment_leave_nothing_behind_and_touch_no_other_call(
     assert ends["failed"]
     assert ends["result"]
     assert single.call("process") == pid
-    assert len(os.listdir("/proc/self/fd")) == descriptors
+    assert len(os.listdir("/proc/self/fd")) <= descriptors
     assert threading.active_count() == threads
 
 

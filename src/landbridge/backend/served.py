@@ -97,6 +97,8 @@ class ServedCall:
         What runs the method.
     office : Office
         The backend.
+    loop : asyncio.AbstractEventLoop
+        The one that all of this runs in.
     reply : str
         The inbox of the call.
     at_end : callable or None
@@ -148,6 +150,7 @@ class ServedCall:
         trace: TraceContext | None,
         runner: Runner,
         office: Office,
+        loop: asyncio.AbstractEventLoop,
         reply: str,
         at_end: Callable[[str], object] | None = None,
     ) -> None:
@@ -167,7 +170,7 @@ class ServedCall:
         self._office = office
         self.reply = reply
         self.lane_reply = ""
-        self._loop = asyncio.get_running_loop()
+        self._loop = loop
         self.counts = counts
         self._began = self._loop.time()
         self._trace = trace.child(secrets.token_hex(8)) if trace is not None else None

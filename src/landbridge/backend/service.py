@@ -12,7 +12,7 @@ import logging
 import secrets
 import time
 from collections.abc import Callable, Sequence
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 from .. import wire
 from ..broker import Connection, Lane
@@ -93,6 +93,16 @@ _AGAIN_BYTES = 8 * 1024 * 1024
 """How much is sent again unasked when the connection was down. It has most likely arrived; whoever misses more asks."""
 
 
+class _Decided(NamedTuple):
+    """What is called, by whom; None for `served` when the module is asked to describe itself."""
+
+    target: str
+    caller: Caller
+    served: Served | None
+    usage: Usage
+    counts: Counts
+
+
 class Backend:
     """Serves what one module exposes.
 
@@ -141,7 +151,7 @@ class Backend:
         self._finished = Finished(self._held_bytes_each)
         self._lane: Lane | None = None
         # What was decided for whom. It stays true while we serve: the owner's patterns are given at the start.
-        self._decided: dict[CallSubject, tuple[Caller, Served | None, Usage]] = {}
+        self._decided: dict[CallSubject, _Decided] = {}
         self._usage: dict[Caller, Usage] = {}
         self._refusals = RefusalLog(_log)
         self._connection: Connection | None = None
@@ -332,8 +342,7 @@ class Backend:
         decided = self._decided.get(subject)
         if decided is None:
             decided = self._decide_anew(subject)
-        caller, served, usage = decided
-        target = self._offer.target(subject.method)
+        target, caller, served, usage, counts = decided
         at_end: Callable[[str], None] | None = None
         if served is not None and self.spec.classes and not served.method.spec.static:
             if kept is not None:
@@ -349,10 +358,11 @@ class Backend:
         call = ServedCall(
             target, self.instance, served, caller, call_id,
             usage=usage,
-            counts=self.metrics.methods[subject.method.replace(":", ".")],
+            counts=counts,
             trace=parse_trace(message.meta.get("traceparent"), message.meta.get("tracestate")),
             runner=runner,
             office=self,
+            loop=self._loop,
             reply=delivered.reply,
             at_end=at_end,
         )  # fmt: skip
@@ -364,16 +374,18 @@ class Backend:
             self._objects.use(kept)
         call.act(actions)
 
-    def _decide_anew(self, subject: CallSubject) -> tuple[Caller, Served | None, Usage]:
+    def _decide_anew(self, subject: CallSubject) -> _Decided:
         caller = Caller(subject.institute, subject.person)
         served = None if subject.method == DESCRIBE else self._offer.permitted(caller, subject.method)
         if len(self._decided) >= _DECISIONS_KEPT:
             self._decided.clear()
             self._usage = {each: usage for each, usage in self._usage.items() if usage.calls}
-        decided = self._decided[subject] = (
+        decided = self._decided[subject] = _Decided(
+            self._offer.target(subject.method),
             caller,
             served,
             self._usage.setdefault(caller, Usage(self._held_bytes_each)),
+            self.metrics.methods[subject.method.replace(":", ".")],
         )
         return decided
 

@@ -98,8 +98,7 @@ class Usage:
         self.calls -= 1
         self.streams -= call.style in STREAMS or call.call_id in self._asking
         self._asking.discard(call.call_id)
-        self.held_bytes -= call.arguments_bytes
-        self.hold(call.call_id, 0)
+        self.held_bytes -= call.arguments_bytes + self._held.pop(call.call_id, 0)
 
     def check_may_ask(self, call: ServedCall) -> None:
         """Note that a call asks its caller, who alone decides how long it waits; raises `Busy`."""

@@ -7,6 +7,7 @@ one, and an upgrade of nats-py must pass them. What is changed, and why:
 delivery                     a message goes to a plain function, not through a queue, a task and a coroutine each
 long messages                are put together once; each byte was copied six times (see `reading`)
 publishing                   a plain function that writes once per turn of the loop, not a queue and a task
+short messages               are cut out of what came, not found in a buffer (see `reading`)
 text that is not ASCII       a stranger's reply subject of other bytes would end the reader; the message is dropped
 PONG that comes late         ``connect`` returned without being connected and never became so; now it does
 PONG nobody waits for        after a flush that timed out, its PONG would end the reader
@@ -31,7 +32,7 @@ from nats.aio.client import Client, Srv
 from nats.aio.transport import TcpTransport
 
 from .events import denied_by, refuses_credentials
-from .reading import ChunkReader, LongPayloads
+from .reading import ChunkReader, QuickParser
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -44,6 +45,8 @@ _log = logging.getLogger(__name__)
 _RECENT_SUBJECTS = 4096
 _CLOSE_TIMEOUT_S = 1.0
 _WORTH_JOINING_BYTES = 32 * 1024
+# So that the other side begins with the first while this one makes the rest: 1.2 times as many calls with 64 at once.
+_WRITTEN_AT_ONCE = 32
 _ENOUGH_IN_SOCKET_BYTES = 64 * 1024
 # A server that answers each reconnect with an error again would be asked for ever.
 _MAX_ERRORS = 5
@@ -141,7 +144,7 @@ class NatsClient(Client):
         self._write_scheduled = False
         self._writer: asyncio.Task[None] | None = None
         self._error_times: deque[float] = deque(maxlen=_MAX_ERRORS)
-        self._ps = LongPayloads(self)
+        self._ps = QuickParser(self)
 
     # Hot paths
 
@@ -157,6 +160,9 @@ class NatsClient(Client):
         if not self._write_scheduled:
             self._write_scheduled = True
             asyncio.get_running_loop().call_soon(self.write_queued)
+        elif len(self._pending) == _WRITTEN_AT_ONCE:
+            self.write_queued()
+            self._write_scheduled = True  # the call that was scheduled is still to come
 
     def write_queued(self) -> None:
         """Hand what is queued to the socket, if there is one that takes it; the rest follows by itself."""
@@ -200,16 +206,16 @@ class NatsClient(Client):
             await self._transport.drain()
 
     async def _process_msg(self, sid: int, subject: bytes, reply: bytes, data: bytes, headers: bytes | None) -> None:
-        callback = self.callbacks.get(sid)
+        nobody = headers is not None and not data and headers.startswith(b"NATS/1.0 503")
+        self.deliver(sid, subject, reply, data, nobody)
+
+    def deliver(self, number: int, subject: bytes, reply: bytes, payload: bytes, no_responders: bool = False) -> None:
+        """Give a message to whoever subscribed to it under this number."""
+        callback = self.callbacks.get(number)
         if callback is None:
             return
         try:
-            message = self._make_message(
-                subject.decode("ascii"),
-                reply.decode("ascii"),
-                data,
-                headers is not None and not data and headers.startswith(b"NATS/1.0 503"),
-            )
+            message = self._make_message(subject.decode("ascii"), reply.decode("ascii"), payload, no_responders)
         except UnicodeDecodeError:  # the broker passes on any bytes for a subject; none of ours have such
             return
         try:

@@ -94,6 +94,8 @@ class Kind(IntEnum):
     RETURN = 13
     RAISED = 14
 
+    __hash__ = int.__hash__  # an enum's own is a Python function, and each message is looked up in sets of kinds
+
 
 UNCOUNTED = frozenset({Kind.BEAT, Kind.CANCEL, Kind.PROGRESS, Kind.LOG, Kind.PART})
 """Kinds that may get lost without harm."""

@@ -100,7 +100,6 @@ class Responder:
         "_in",
         "_instance",
         "_interruptible",
-        "_is_full",
         "_limit_s",
         "_moved",
         "_place",
@@ -137,8 +136,7 @@ class Responder:
         self._limit_s = limit_s
         self._cancel_grace_s = cancel_grace_s
         self._in = Incoming(WINDOW, arguments_limit, "arguments", make_room)
-        self._is_full = is_full
-        self.out = Outgoing(0, PART_BYTES)
+        self.out = Outgoing(0, PART_BYTES, is_full)
         # Those that its caller has not answered; made for the first one.
         self._questions: set[int] | tuple[()] = ()
         self._asked = -_ASK_EVERY_S
@@ -163,8 +161,8 @@ class Responder:
 
     @property
     def holds(self) -> bool:
-        """Whether `held_bytes` is more than 0."""
-        return self._in.holds or self.out.held_bytes > 0
+        """Whether `held_bytes` may be more than 0."""
+        return self._in.holds or self.out.holds
 
     def is_awaited(self, now: float) -> bool:
         """Whether its caller waits for it: has not been answered, and was heard as lately as callers are."""
@@ -203,7 +201,7 @@ class Responder:
         granted = message.meta.get("granted", 0)
         if message.kind is not Kind.CALL or message.sequence != 0 or granted < SMALLEST_WINDOW:
             raise Malformed("a call does not begin with a CALL that grants a window")
-        self.out = Outgoing(granted, min(PART_BYTES, granted // 2 - OVERHEAD), self._is_full)
+        self.out.begin(granted, min(PART_BYTES, granted // 2 - OVERHEAD))
         self._started = self._heard = self._spoke = self._moved = now
         self._in.order(message)
         self.extras = message.meta

@@ -95,6 +95,15 @@ class Outgoing:
         self._kept_bytes = 0
         self.bulk: BulkOut | None = None
 
+    def begin(self, granted: int, longest: int) -> None:
+        """Take note of what the receiver takes, before anything is sent; see the parameters."""
+        self._granted, self._longest = granted, longest
+
+    @property
+    def holds(self) -> bool:
+        """Whether `held_bytes` may be more than 0; quicker than to count them."""
+        return bool(self._queue) or (self.bulk is not None and self.bulk.held_bytes > 0)
+
     @property
     def held_bytes(self) -> int:
         """How much waits for credit, or for the other side to say that a long value has arrived, in bytes."""

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 __all__ = ["Caller"]
 
 
-@dataclass(frozen=True, slots=True)
-class Caller:
+class Caller(NamedTuple):
     """The person who calls and the institute that vouches for that person.
 
     Both come from the subject of a delivered request, which the broker lets nobody else publish to; never from a
