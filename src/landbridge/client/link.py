@@ -508,21 +508,27 @@ class Link:
     def _forget(self, attempt: Attempt) -> None:
         self._calls.pop(attempt.call_id, None)
         if not attempt.answered:
-            self._was_answered(attempt, self._loop.time())
+            self._goes_no_more(attempt, self._loop.time())
         if attempt in self._receiving:
             self._receiving.discard(attempt)
             self._share_lane()
 
     def _was_answered(self, attempt: Attempt, now: float) -> None:
+        if attempt.pace is not None:
+            attempt.pace.answered(attempt, now)
+        self._goes_no_more(attempt, now)
+
+    def _goes_no_more(self, attempt: Attempt, now: float) -> None:
+        """Let the next ones go, if that makes room."""
         attempt.answered = True
         pace = attempt.pace
         if pace is None:
             return
-        pace.answered(attempt, now)
+        pace.ended(attempt, now)
         # A backend is not given work whose caller is about to go.
         while not self._closing and (following := pace.next(now)) is not None:
             if following.caller.has_ended:
-                pace.answered(following, now)
+                pace.ended(following, now)
             else:
                 following.goes = True
                 following.caller.not_sent(now)
