@@ -7,6 +7,7 @@ import json
 import pytest
 
 from landbridge.cli.network import connected, listed_modules
+from landbridge.client.asking import items
 from landbridge.client.loop import wait_for
 from landbridge.errors import Malformed, TooLarge
 from landbridge.names import Address
@@ -41,12 +42,12 @@ def link(network, monkeypatch):
 
 def test_items_are_collected_only_up_to_a_limit(link):
     many = Address("awi", "stream", "many")
-    assert wait_for(link.items(many, {"n": 3}, timeout_s=60.0)) == [bytes(8_000_000)] * 3
+    assert wait_for(items(link, many, {"n": 3}, timeout_s=60.0)) == [bytes(8_000_000)] * 3
     with pytest.raises(TooLarge, match=r"awi/stream\.many"):
-        wait_for(link.items(many, {"n": 1_000_000}, timeout_s=60.0))
+        wait_for(items(link, many, {"n": 1_000_000}, timeout_s=60.0))
     assert listed_modules(link)
 
 
 def test_one_value_in_the_place_of_a_stream_is_malformed(link):
     with pytest.raises(Malformed, match="stream"):
-        wait_for(link.items(Address("awi", "stream", "one"), {}, timeout_s=60.0))
+        wait_for(items(link, Address("awi", "stream", "one"), {}, timeout_s=60.0))

@@ -15,8 +15,9 @@ import pytest
 import landbridge as lb
 from landbridge import wire
 from landbridge.broker import Reconnected
-from landbridge.client import link as link_module
+from landbridge.client import asking, longvalues
 from landbridge.client.link import Link
+from landbridge.client.observers import Collecting
 from landbridge.client.pace import UNANSWERED
 from landbridge.names import parse_address
 from landbridge.protocol import Kind, unpack
@@ -140,11 +141,11 @@ def test_whatever_ends_a_blocking_call_from_outside_stops_the_remote_work(leavin
 
 
 def test_a_call_whose_long_value_cannot_come_ends_and_says_why(leaving, net, monkeypatch):
-    monkeypatch.setattr(link_module, "SILENCE_S", 1.5)
+    monkeypatch.setattr(longvalues, "SILENCE_S", 1.5)
     nowhere = replace(net._access, urls_now=lambda: ("nats://127.0.0.1:1",))
     notices = []
 
-    class Noticing(link_module.Collecting):
+    class Noticing(Collecting):
         def noticed(self, notice: str) -> None:
             notices.append(notice)
 
@@ -158,7 +159,7 @@ def test_a_call_whose_long_value_cannot_come_ends_and_says_why(leaving, net, mon
             with pytest.raises(lb.BrokerUnreachable, match=r"awi/leaving.zeros.*second connection.*127\.0\.0\.1:1"):
                 await asyncio.wait_for(observer.next(), 30)
             # What is short still goes.
-            assert await link.call(parse_address("awi/leaving.noted"), {}, timeout_s=20) == []
+            assert await asking.call(link, parse_address("awi/leaving.noted"), {}, timeout_s=20) == []
         finally:
             await link.close()
 
@@ -181,7 +182,7 @@ def test_long_items_of_a_stream_come_through_the_lane_alone(leaving, net):
         await link.open()
         try:
             parts = wire.encode({"count": 5, "size": 1_000_000})
-            observer = link_module.Collecting()
+            observer = Collecting()
             where = parse_address("awi/leaving.long_items")
             request = link.start(where, parts, wire.size_bytes(parts), observer, 60.0)
             count = 0
@@ -192,7 +193,7 @@ def test_long_items_of_a_stream_come_through_the_lane_alone(leaving, net):
                 count += 1
             assert count == 5
             assert set(came) == {link._lane_id}
-            assert not link._receiving
+            assert not link._long.receiving
         finally:
             await link.close()
 

@@ -6,7 +6,8 @@ import contextlib
 from collections.abc import Iterator
 from typing import Any
 
-from ..client.link import CATALOGUE, Link
+from ..client.asking import CATALOGUE, describe, items
+from ..client.link import Link
 from ..client.loop import wait_for
 from ..contract import MethodSpec, ModuleSpec
 from ..errors import BrokerUnreachable, Malformed, PermissionDenied, UnknownMember
@@ -53,7 +54,7 @@ def listed_modules(link: Link) -> list[dict[str, Any]]:
     ModuleOffline
         When the network keeps no catalogue.
     """
-    pages = wait_for(link.items(CATALOGUE, {}, timeout_s=_ANSWER_TIMEOUT_S))
+    pages = wait_for(items(link, CATALOGUE, {}, timeout_s=_ANSWER_TIMEOUT_S))
     if not all(isinstance(page, list) for page in pages):
         raise Malformed("a page of the catalogue is no list")
     listed = [entry for page in pages if isinstance(page, list) for entry in page]
@@ -72,7 +73,7 @@ def described(link: Link, address: Address) -> ModuleSpec:
     UnknownMember, PermissionDenied
         When `address` has a member that does not exist, or is not shared with this caller.
     """
-    return wait_for(link.describe(address))
+    return wait_for(describe(link, address))
 
 
 def method_of(spec: ModuleSpec, member: str, me: str) -> MethodSpec:

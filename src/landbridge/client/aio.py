@@ -23,6 +23,7 @@ from ..names import Address, nearest, parse_address
 from ..protocol import Invoke, Item, Log, Progress
 from . import functions
 from .access import Access
+from .asking import describe
 from .link import Link, Request
 from .objects import Handle
 from .observers import refuse_pickling
@@ -114,7 +115,7 @@ class AsyncNetwork:
         return await asyncio.shield(task)
 
     async def _ask(self, name: str, where: Address) -> _Described:
-        spec = await self._link_now.describe(where._replace(member=None))
+        spec = await describe(self._link_now, where._replace(member=None))
         described = self._described[name] = (spec, types_of(spec))
         return described
 
@@ -321,7 +322,7 @@ class AsyncCall:
     async def _ask_why(self, spec: ModuleSpec, name: str) -> None:
         """End with the module's own word on a method that it does not show us: unknown, or not shared with us."""
         try:
-            await self._network._link_now.describe(self._address)
+            await describe(self._network._link_now, self._address)
             raise UnknownMember(spec.name, name, nearest(name, spec.methods))
         except Exception as error:
             self._end(None, error)

@@ -10,8 +10,8 @@ from typing import TypeVar
 
 from ..contract import ModuleSpec
 from ..errors import LandbridgeError
+from .asking import CATALOGUE, describe, items
 from .html import ModuleLine, method_html, module_html, module_lines, network_html, without_fail
-from .link import CATALOGUE
 from .loop import wait_for
 from .method import Method
 from .network import Institute, Module, Network, _fill, _Untouched
@@ -64,7 +64,7 @@ def _lines(network: Network) -> list[ModuleLine]:
     pages: list[object] = []
     if _can_ask(network):
         try:
-            pages = wait_for(network._link_now.items(CATALOGUE, {}, timeout_s=_NEWS_S), _NEWS_S)
+            pages = wait_for(items(network._link_now, CATALOGUE, {}, timeout_s=_NEWS_S), _NEWS_S)
         except (LandbridgeError, TimeoutError, RuntimeError):
             pass
     return module_lines(list(network._link_now.modules), pages)
@@ -76,7 +76,7 @@ def _touch(module: Module) -> str:
     if not _can_ask(network):
         return "It cannot be asked what it offers: this network is closed, or the parent process's."
     try:
-        spec: ModuleSpec = wait_for(network._link_now.describe(module._where), _NEWS_S)
+        spec: ModuleSpec = wait_for(describe(network._link_now, module._where), _NEWS_S)
     except TimeoutError:
         return f"It did not say within {_NEWS_S:g} s what it offers. Wait longer for it: dir(...)"
     except (LandbridgeError, RuntimeError) as error:

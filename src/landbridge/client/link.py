@@ -13,9 +13,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from .. import wire
-from ..broker import Closed, Connection, Denied, Disconnected, Event, Lane, Reconnected
+from ..broker import Closed, Connection, Denied, Disconnected, Event, Reconnected
 from ..broker import Message as Delivered
-from ..contract import ModuleSpec
 from ..errors import (
     BrokerUnreachable,
     Busy,
@@ -28,7 +27,6 @@ from ..errors import (
     ObjectGone,
     PermissionDenied,
     ProtocolMismatch,
-    TooLarge,
 )
 from ..names import Address
 from ..protocol import (
@@ -37,7 +35,6 @@ from ..protocol import (
     DESCRIBE,
     MESSAGE,
     PART,
-    SILENCE_S,
     SMALLEST_WINDOW,
     WINDOW,
     Action,
@@ -56,7 +53,6 @@ from ..protocol import (
     control_subject,
     inbox_subject,
     inbox_subscription,
-    lane_window,
     object_subject,
     offline_grace_s,
     pack,
@@ -66,19 +62,18 @@ from ..settings import memory_bytes
 from ..tracing import outgoing_trace
 from .access import Access
 from .again import again_in
+from .asking import CATALOGUE, items
 from .directory import Directory
+from .longvalues import LongValues
 from .objects import Handle, Leases
-from .observers import Collecting, Observer, Waiting
+from .observers import Observer
 from .pace import UNANSWERED, Pace
 from .request import Attempt, Request
 
-__all__ = ["CATALOGUE", "Link", "Request"]
+__all__ = ["Link", "Request"]
 
 _log = logging.getLogger(__name__)
 _TICK_S = 0.1
-_ITEMS_KEPT = 100_000
-_ITEMS_KEPT_BYTES = 64 * 1024 * 1024
-_DESCRIBE_TIMEOUT_S = 4.5
 _DESCRIPTION_BYTES = 16 * 1024 * 1024
 _CLOSE_TICKS = 100
 _CREDIT_BYTES = 32 * 1024 * 1024
@@ -87,9 +82,6 @@ _CREDIT_BYTES = 32 * 1024 * 1024
 _AGAIN_OFFLINE_S = 15.0
 _IDS_AT_ONCE = 64
 _AWAY = "the broker is away; waiting for it"
-
-CATALOGUE = Address("lb", "catalogue", "modules")
-"""The method of the broker's own module that lists all modules, those offline too: a stream of pages."""
 
 
 class Link:
@@ -109,11 +101,10 @@ class Link:
         self._connection: Connection | None = None
         self._conn_id = secrets.token_hex(16)
         self._lane_id = secrets.token_hex(16)
-        self._lane: Lane | None = None
+        self._long: LongValues | None = None
         self._calls: dict[str, Attempt] = {}
         self.leases = Leases(self)
         self._waiting: set[Request] = set()
-        self._receiving: set[Attempt] = set()
         self._paces: dict[tuple[str, str], Pace[Attempt]] = {}
         self._cut_at = 0.0
         self._ids = _fresh_ids()
@@ -153,12 +144,12 @@ class Link:
         )
         await self._connection.subscribe(self._inbox, self._answer_arrived)
         parts = inbox_subscription(access.institute, access.person, self._lane_id)
-        self._lane = Lane(self._connection, parts, self._answer_arrived, self._lane_opened)
+        self._long = LongValues(self._connection, parts, self._answer_arrived, self._calls, self._act)
         await self._connection.subscribe(CATALOGUE_SUBSCRIPTION, self._presence_arrived)
         self._ticking = asyncio.create_task(self._tick())
         # Where nobody keeps a catalogue, or not well, the modules' own announcements tell within seconds.
         with contextlib.suppress(LandbridgeError):
-            self.directory.take_catalogue(await self.items(CATALOGUE, {}, timeout_s=5.0))
+            self.directory.take_catalogue(await items(self, CATALOGUE, {}, timeout_s=5.0))
 
     @property
     def modules(self) -> Mapping[str, set[str]]:
@@ -191,8 +182,8 @@ class Link:
         self._end_all(self._closed)
         if self._ticking is not None:
             self._ticking.cancel()
-        if self._lane is not None:
-            await self._lane.close()
+        if self._long is not None:
+            await self._long.close()
         await connection.close()
 
     def start(
@@ -285,68 +276,6 @@ class Link:
         if request.attempt is not None:
             self._act(request.attempt, request.attempt.caller.raised(ask, meta, self._loop.time()))
 
-    async def call(self, target: Address, arguments: dict[str, object], *, timeout_s: float | None = None) -> object:
-        """Call a method and return its value as it travelled."""
-        parts = wire.encode(arguments)
-        waiting = Waiting(self._loop)
-        self.start(target, parts, wire.size_bytes(parts), waiting, timeout_s)
-        return wire.decode(await waiting.future)
-
-    async def items(self, target: Address, arguments: dict[str, object], *, timeout_s: float | None) -> list[object]:
-        """Call a stream and return its items as they travelled, all at once.
-
-        Raises
-        ------
-        Malformed, TooLarge
-            When there are more of them than is sensibly kept at once; the method is told to stop.
-        """
-        parts = wire.encode(arguments)
-        collecting = Collecting()
-        request = self.start(target, parts, wire.size_bytes(parts), collecting, timeout_s)
-        items: list[object] = []
-        size = 0
-        try:
-            while (item := await collecting.next()) is not None:
-                size += len(item.frame)
-                if len(items) >= _ITEMS_KEPT:
-                    raise Malformed(f"{target} gives more than {_ITEMS_KEPT:,} items")
-                if size > _ITEMS_KEPT_BYTES:
-                    raise TooLarge(f"The items of {target}", size, _ITEMS_KEPT_BYTES, "Ask for fewer")
-                items.append(wire.decode(item.frame))
-                self.took(request, item)
-        finally:
-            self.cancel(request)  # does nothing once it has ended
-        return items
-
-    async def describe(self, where: Address) -> ModuleSpec:
-        """Ask a module what this caller may see of it.
-
-        Parameters
-        ----------
-        where : Address
-            The module; with a member, that one is asked for in particular.
-
-        Raises
-        ------
-        UnknownModule, ModuleOffline
-            When there is no such module, or nobody serves it now.
-        UnknownMember, PermissionDenied
-            When there is no such member, or it is not shared with this caller.
-        """
-        name = f"{where.institute}/{where.module}"
-        wanted: dict[str, object] = {} if where.member is None else {"member": where.member}
-        try:
-            described = await self.call(where._replace(member=DESCRIBE), wanted, timeout_s=_DESCRIBE_TIMEOUT_S)
-        except CallTimeout:
-            raise CallLost(
-                f"{name} did not say within {_DESCRIBE_TIMEOUT_S:g} s what it offers: its backend is frozen, overloaded"
-                f" or cut off. Ask {where.institute} to look after it, or see what else is online: landbridge ls"
-            ) from None
-        spec = ModuleSpec.from_json(described)
-        if spec.name != name:
-            raise Malformed(f"{name} describes itself as {spec.name}")
-        return spec
-
     def _presence_arrived(self, delivered: Delivered) -> None:
         self.directory.presence_arrived(delivered, self._loop.time())
 
@@ -436,8 +365,8 @@ class Link:
             if attempt.pending and self._may_hope(attempt, now):
                 attempt.caller.not_sent(now)
             self._act(attempt, attempt.caller.tick(now))
-        if self._lane is not None:
-            self._look_after_lane(self._lane, now)
+        if self._long is not None:
+            self._long.tick(now)
         self.leases.tick(now)
         for request in [request for request in self._waiting if now >= request.again_at]:
             self._waiting.discard(request)
@@ -462,8 +391,8 @@ class Link:
                 request.observer.progressed(action)
             elif type(action) is Forget:
                 self._forget(attempt)
-            elif type(action) is OpenLane:
-                self._open_lane(attempt)
+            elif type(action) is OpenLane and self._long is not None:
+                self._long.open_for(attempt)
             elif type(action) is Waits:
                 request.observer.waits(action.place)
             elif type(action) is Log:
@@ -509,9 +438,8 @@ class Link:
         self._calls.pop(attempt.call_id, None)
         if not attempt.answered:
             self._goes_no_more(attempt, self._loop.time())
-        if attempt in self._receiving:
-            self._receiving.discard(attempt)
-            self._share_lane()
+        if self._long is not None:
+            self._long.forget(attempt)
 
     def _was_answered(self, attempt: Attempt, now: float) -> None:
         if attempt.pace is not None:
@@ -534,53 +462,6 @@ class Link:
                 following.caller.not_sent(now)
                 self._send_pending(following)
 
-    # The lane for long values
-
-    def _open_lane(self, attempt: Attempt) -> None:
-        if self._lane is None:
-            return
-        if self._lane.is_open:
-            self._lane_opened_for(attempt)
-        else:
-            self._lane.open()
-
-    def _lane_opened(self) -> None:
-        for attempt in [attempt for attempt in self._calls.values() if attempt.caller.moves_bulk]:
-            attempt.request.observer.noticed("")
-            self._lane_opened_for(attempt)
-
-    def _look_after_lane(self, lane: Lane, now: float) -> None:
-        """Say why long values do not move while the lane cannot be opened, and end their calls if that lasts."""
-        waited_s = lane.waited_s(now)
-        if waited_s < _TICK_S:
-            return
-        for attempt in [attempt for attempt in self._calls.values() if attempt.caller.moves_bulk]:
-            attempt.request.observer.noticed("waiting for a second connection to the broker, for a long value")
-            if waited_s >= SILENCE_S:
-                error = BrokerUnreachable(
-                    f"A long value of {attempt.caller.target} could not travel: it needs a second connection to the "
-                    f"broker, and for {waited_s:.0f} s there was none ({lane.why or 'nobody answered'}). "
-                    "The method may have run, partly, wholly or not at all."
-                )
-                self._act(attempt, attempt.caller.broken(error, now))
-
-    def _lane_opened_for(self, attempt: Attempt) -> None:
-        if attempt.caller.receives_bulk:
-            self._receive_long(attempt)
-        actions = attempt.caller.lane_opened(self._loop.time(), lane_window(len(self._receiving)))
-        self._act(attempt, actions)
-
-    def _receive_long(self, attempt: Attempt) -> None:
-        # Until it ends: between two long items of a stream the backend may already send the next.
-        if attempt not in self._receiving:
-            self._receiving.add(attempt)
-            self._share_lane()
-
-    def _share_lane(self) -> None:
-        window = lane_window(len(self._receiving))
-        for attempt in self._receiving:
-            attempt.caller.share_lane(window)
-
     def _names(self, target: Address) -> tuple[str, str]:
         """Return the target as text, and the subject of requests to it."""
         names = self._known_names.get(target)
@@ -593,8 +474,8 @@ class Link:
         return names
 
     def _send(self, attempt: Attempt, send: Send) -> None:
-        access, target, connection, lane = self.access, attempt.request.target, self._connection, self._lane
-        if connection is None or lane is None:
+        access, target, connection, long = self.access, attempt.request.target, self._connection, self._long
+        if connection is None or long is None:
             return
         if send.to == "request":
             # Kept here, not in the connection: a call that ends meanwhile must not run when the broker is back.
@@ -611,13 +492,10 @@ class Link:
                 access.institute, access.person, target.institute, target.module, instance, attempt.call_id,
                 PART if send.to == "lane" else MESSAGE,
             )  # fmt: skip
-            # Where the answer comes says to the backend where parts are to go.
-            if attempt.caller.receives_bulk and lane.is_open:
-                self._receive_long(attempt)
-            inbox = self._lane_id if attempt in self._receiving else self._conn_id
+            inbox = self._lane_id if long.come_here(attempt) else self._conn_id
             reply = inbox_subject(access.institute, access.person, inbox, attempt.call_id, 1)
         if send.to == "lane":
-            lane.publish(subject, send.parts, reply)
+            long.send(subject, send.parts, reply)
             return
         try:
             connection.publish(subject, *send.parts, reply=reply)

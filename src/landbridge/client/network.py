@@ -20,6 +20,7 @@ from ..contract import ModuleSpec
 from ..errors import BrokerUnreachable, InvalidName, LandbridgeError, UnknownMember
 from ..names import Address, nearest, parse_address
 from .access import Access
+from .asking import describe
 from .classes import new_class
 from .link import Link
 from .loop import exiting, in_io_thread, io_loop, stay_if_exiting, wait_for
@@ -115,7 +116,7 @@ class Network:
         return module
 
     def _describe(self, where: Address) -> ModuleSpec:
-        return wait_for(self._link().describe(where))
+        return wait_for(describe(self._link(), where))
 
     def _method(self, address: str) -> Method:
         where = parse_address(address)

@@ -1,0 +1,90 @@
+"""What this side asks on its own account: what modules there are, and what a module offers."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from .. import wire
+from ..contract import ModuleSpec
+from ..errors import CallLost, CallTimeout, Malformed, TooLarge
+from ..names import Address
+from ..protocol import DESCRIBE
+from .observers import Collecting, Waiting
+
+if TYPE_CHECKING:
+    from .link import Link
+
+__all__ = ["CATALOGUE", "call", "describe", "items"]
+
+_ITEMS_KEPT = 100_000
+_ITEMS_KEPT_BYTES = 64 * 1024 * 1024
+_DESCRIBE_TIMEOUT_S = 4.5
+
+CATALOGUE = Address("lb", "catalogue", "modules")
+"""The method of the broker's own module that lists all modules, those offline too: a stream of pages."""
+
+
+async def call(link: Link, target: Address, arguments: dict[str, object], *, timeout_s: float | None = None) -> object:
+    """Call a method and return its value as it travelled."""
+    parts = wire.encode(arguments)
+    waiting = Waiting(asyncio.get_running_loop())
+    link.start(target, parts, wire.size_bytes(parts), waiting, timeout_s)
+    return wire.decode(await waiting.future)
+
+
+async def items(link: Link, target: Address, arguments: dict[str, object], *, timeout_s: float | None) -> list[object]:
+    """Call a stream and return its items as they travelled, all at once.
+
+    Raises
+    ------
+    Malformed, TooLarge
+        When there are more of them than is sensibly kept at once; the method is told to stop.
+    """
+    parts = wire.encode(arguments)
+    collecting = Collecting()
+    request = link.start(target, parts, wire.size_bytes(parts), collecting, timeout_s)
+    found: list[object] = []
+    size = 0
+    try:
+        while (item := await collecting.next()) is not None:
+            size += len(item.frame)
+            if len(found) >= _ITEMS_KEPT:
+                raise Malformed(f"{target} gives more than {_ITEMS_KEPT:,} items")
+            if size > _ITEMS_KEPT_BYTES:
+                raise TooLarge(f"The items of {target}", size, _ITEMS_KEPT_BYTES, "Ask for fewer")
+            found.append(wire.decode(item.frame))
+            link.took(request, item)
+    finally:
+        link.cancel(request)  # does nothing once it has ended
+    return found
+
+
+async def describe(link: Link, where: Address) -> ModuleSpec:
+    """Ask a module what this caller may see of it.
+
+    Parameters
+    ----------
+    where : Address
+        The module; with a member, that one is asked for in particular.
+
+    Raises
+    ------
+    UnknownModule, ModuleOffline
+        When there is no such module, or nobody serves it now.
+    UnknownMember, PermissionDenied
+        When there is no such member, or it is not shared with this caller.
+    """
+    name = f"{where.institute}/{where.module}"
+    wanted: dict[str, object] = {} if where.member is None else {"member": where.member}
+    try:
+        described = await call(link, where._replace(member=DESCRIBE), wanted, timeout_s=_DESCRIBE_TIMEOUT_S)
+    except CallTimeout:
+        raise CallLost(
+            f"{name} did not say within {_DESCRIBE_TIMEOUT_S:g} s what it offers: its backend is frozen, overloaded"
+            f" or cut off. Ask {where.institute} to look after it, or see what else is online: landbridge ls"
+        ) from None
+    spec = ModuleSpec.from_json(described)
+    if spec.name != name:
+        raise Malformed(f"{name} describes itself as {spec.name}")
+    return spec
