@@ -156,7 +156,8 @@ class Callers:
         self.workers = settings["workers"]
         self.log = Log(settings["log"])
         self.phase = settings["phase"]
-        self.connected = threading.Event()
+        self.connected = threading.Event()  # or failed to
+        self.failed = False
         self.changed = threading.Condition()
         self.waiting = 0
         self.since: dict[str, float] = {}
@@ -264,6 +265,7 @@ def run(callers: Callers) -> None:
     except lb.LandbridgeError as error:
         # In a storm there may be no broker to connect to; whoever started us tries again.
         print(f"could not connect: {error}", file=sys.stderr)
+        callers.failed = True
         callers.connected.set()
 
 
@@ -273,7 +275,7 @@ def main() -> None:
     running = threading.Thread(target=run, args=(callers,), daemon=True)
     running.start()
     threading.Thread(target=watch, args=(callers,), daemon=True).start()
-    connected = callers.connected.wait(CONNECT_S) and running.is_alive()
+    connected = callers.connected.wait(CONNECT_S) and not callers.failed
     print(connected and (callers.phase == "storm" or callers.wait_until_all_wait(HANG_S)), flush=True)
     for line in sys.stdin:
         callers.go_on(line.strip())

@@ -106,7 +106,8 @@ class Link:
         self.leases = Leases(self)
         self._waiting: set[Request] = set()
         self._paces: dict[tuple[str, str], Pace[Attempt]] = {}
-        self._cut_at = 0.0
+        self._deaf_since: float | None = None
+        self._was_cut = False
         self._ids = _fresh_ids()
         self._limit_bytes = memory_bytes() * 3 // 4
         self._ticking: asyncio.Task[None] | None = None
@@ -315,12 +316,14 @@ class Link:
             return _AGAIN_OFFLINE_S
         module = f"{request.target.institute}/{request.target.module}"
         was_there = self.directory.was_there(module, now)
-        return offline_grace_s(was_there, request.handle is not None, age_s, was_cut=bool(self._cut_at))
+        return offline_grace_s(was_there, request.handle is not None, age_s, was_cut=self._was_cut)
 
     def _connection_event(self, event: Event) -> None:
         now = asyncio.get_running_loop().time()
         if isinstance(event, Reconnected):
-            self.directory.was_deaf(now - self._cut_at)
+            if self._deaf_since is not None:
+                self.directory.was_deaf(now - self._deaf_since)
+                self._deaf_since = None
             for attempt in list(self._calls.values()):
                 attempt.request.observer.noticed("")
                 sent = not attempt.pending
@@ -328,7 +331,7 @@ class Link:
                 actions = attempt.caller.reconnected(now)
                 self._act(attempt, actions if sent else ())
         elif isinstance(event, Disconnected):
-            self._cut_at = now
+            self._deaf_since, self._was_cut = now, True
             for attempt in list(self._calls.values()):
                 attempt.caller.disconnected()
                 attempt.request.observer.noticed(_AWAY)
