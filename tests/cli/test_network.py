@@ -7,7 +7,7 @@ import json
 import pytest
 
 from landbridge.cli.network import connected, listed_modules
-from landbridge.client.asking import items
+from landbridge.client.lookup import items
 from landbridge.client.loop import wait_for
 from landbridge.errors import Malformed, TooLarge
 from landbridge.names import Address

@@ -17,7 +17,7 @@ import landbridge as lb
 from integration.identity.attacker import RawClient
 from landbridge import wire
 from landbridge.broker import Connection
-from landbridge.client import asking
+from landbridge.client import lookup
 from landbridge.contract import ModuleSpec
 from landbridge.hub import mint
 from landbridge.protocol import Kind, Presence, pack, pack_presence, unpack
@@ -262,7 +262,7 @@ def test_catalogue_entries_are_cleaned_and_those_that_are_none_are_ignored(netwo
                 impostor.connection.publish("lb.cat.gfz.entry", entry)
             await impostor.connection.flush()
             async with lb.AsyncNetwork() as net:
-                pages = await asking.items(net._link_now, asking.CATALOGUE, {}, timeout_s=10.0)
+                pages = await lookup.items(net._link_now, lookup.CATALOGUE, {}, timeout_s=10.0)
                 return [entry for page in pages for entry in page]
 
     import landbridge.client.link  # noqa: F401

@@ -15,7 +15,7 @@ import pytest
 import landbridge as lb
 from landbridge import wire
 from landbridge.broker import Reconnected
-from landbridge.client import asking, longvalues
+from landbridge.client import longvalues, lookup
 from landbridge.client.link import Link
 from landbridge.client.observers import Collecting
 from landbridge.client.pace import UNANSWERED
@@ -159,7 +159,7 @@ def test_a_call_whose_long_value_cannot_come_ends_and_says_why(leaving, net, mon
             with pytest.raises(lb.BrokerUnreachable, match=r"awi/leaving.zeros.*second connection.*127\.0\.0\.1:1"):
                 await asyncio.wait_for(observer.next(), 30)
             # What is short still goes.
-            assert await asking.call(link, parse_address("awi/leaving.noted"), {}, timeout_s=20) == []
+            assert await lookup.call(link, parse_address("awi/leaving.noted"), {}, timeout_s=20) == []
         finally:
             await link.close()
 

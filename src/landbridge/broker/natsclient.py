@@ -6,7 +6,7 @@ one, and an upgrade of nats-py must pass them. What is changed, and why:
 ===========================  ==========================================================================================
 delivery                     a message goes to a plain function, not through a queue, a task and a coroutine each
 long messages                are put together once; each byte was copied six times (see `reading`)
-publishing                   a plain function that writes once per turn of the loop, not a queue and a task
+publishing                   a plain function that writes when a turn ends or 32 wait, not a queue and a task
 short messages               are cut out of what came, not found in a buffer (see `reading`)
 text that is not ASCII       a stranger's reply subject of other bytes would end the reader; the message is dropped
 PONG that comes late         ``connect`` returned without being connected and never became so; now it does
@@ -149,7 +149,7 @@ class NatsClient(Client):
     # Hot paths
 
     def send(self, subject: str, reply: str, parts: Sequence[bytes | memoryview], size_bytes: int) -> None:
-        """Queue a message; it is written at the end of this turn of the loop. Subjects must have been checked."""
+        """Queue a message; it is written by the end of this turn of the loop. Subjects must have been checked."""
         self._recent.append(subject)
         # Joined once: formatting 512 KB into bytes takes 20 times as long.
         self._queue(b"".join((f"PUB {subject} {reply} {size_bytes}\r\n".encode(), *parts, b"\r\n")))

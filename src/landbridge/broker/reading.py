@@ -77,7 +77,7 @@ class QuickParser(Parser):
     """The parser of nats-py with two short cuts.
 
     A long payload is put together once, from the pieces that came. Short messages that came whole, as nearly all do,
-    are cut out of what came without a buffer in between: this takes 2 µs for each where nats-py takes 5 µs.
+    are cut out of what came without a buffer in between, in 0.6 of the time that nats-py takes.
     """
 
     nc: Any

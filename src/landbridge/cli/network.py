@@ -6,8 +6,8 @@ import contextlib
 from collections.abc import Iterator
 from typing import Any
 
-from ..client.asking import CATALOGUE, describe, items
 from ..client.link import Link
+from ..client.lookup import CATALOGUE, describe, items
 from ..client.loop import wait_for
 from ..contract import MethodSpec, ModuleSpec
 from ..errors import BrokerUnreachable, Malformed, PermissionDenied, UnknownMember

@@ -23,8 +23,8 @@ from ..names import Address, nearest, parse_address
 from ..protocol import Invoke, Item, Log, Progress
 from . import functions
 from .access import Access
-from .asking import describe
 from .link import Link, Request
+from .lookup import describe
 from .objects import Handle
 from .observers import refuse_pickling
 from .options import DEFAULT, Options

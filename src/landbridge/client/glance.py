@@ -10,8 +10,8 @@ from typing import TypeVar
 
 from ..contract import ModuleSpec
 from ..errors import LandbridgeError
-from .asking import CATALOGUE, describe, items
 from .html import ModuleLine, method_html, module_html, module_lines, network_html, without_fail
+from .lookup import CATALOGUE, describe, items
 from .loop import wait_for
 from .method import Method
 from .network import Institute, Module, Network, _fill, _Untouched

@@ -62,12 +62,12 @@ from ..settings import memory_bytes
 from ..tracing import outgoing_trace
 from .access import Access
 from .again import again_in
-from .asking import CATALOGUE, items
 from .directory import Directory
 from .longvalues import LongValues
+from .lookup import CATALOGUE, items
 from .objects import Handle, Leases
 from .observers import Observer
-from .pace import UNANSWERED, Pace
+from .pace import Pace
 from .request import Attempt, Request
 
 __all__ = ["Link", "Request"]
@@ -419,7 +419,7 @@ class Link:
                 error = CallTimeout(attempt.caller.target, request.timeout_s)  # for all attempts together
             elif isinstance(error, CallLost) and attempt.pending and not self._closed:
                 error = CallLost(
-                    f"{attempt.caller.target} was not sent: {UNANSWERED} calls before it have had no answer from its "
+                    f"{attempt.caller.target} was not sent: the calls before it have had no answer from its "
                     "backends for some seconds. The method has not run. Call again later."
                 )
             wait = None if self._closing or self._closed or request.cancelled else again_in(error, request, now)

@@ -20,9 +20,9 @@ from ..contract import ModuleSpec
 from ..errors import BrokerUnreachable, InvalidName, LandbridgeError, UnknownMember
 from ..names import Address, nearest, parse_address
 from .access import Access
-from .asking import describe
 from .classes import new_class
 from .link import Link
+from .lookup import describe
 from .loop import exiting, in_io_thread, io_loop, stay_if_exiting, wait_for
 from .method import Method, new_method
 from .objects import RemoteClass
