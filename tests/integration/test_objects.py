@@ -444,3 +444,23 @@ def test_the_limit_of_a_class_holds_for_all_its_objects_together(network, net):
     objects = [remote.Inside() for _ in range(4)]
     calls = [each.enter.start() for each in objects for _ in range(3)]
     assert [call.result() for call in calls] == [1] * 12
+
+
+def test_a_backend_that_finds_the_broker_again_later_than_its_callers_is_waited_for_with_its_objects(own_network):
+    process = own_network.serve(SOURCE, "awi/grids")
+    with lb.connect() as net:
+        grids = net.awi.grids
+        grid = grids.Grid(2.0)
+        assert grid.cells(10.0) == 5
+        process.signal(signal.SIGSTOP)
+        try:
+            own_network.kill_broker()
+            until(lambda: not net._link()._connection.connected)
+            until(lambda: net._link()._connection.connected)
+            calls = [grid.cells.start(8.0), grids.mean.start([1.0, 3.0])]
+            time.sleep(5.0)  # longer than a backend is given that was started anew
+            assert [call.state for call in calls] == ["running", "running"]
+        finally:
+            process.signal(signal.SIGCONT)
+        assert [call.result(timeout=30) for call in calls] == [4, 2.0]
+        assert grid.cells.start(6.0).result(timeout=30) == 3

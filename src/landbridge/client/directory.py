@@ -46,15 +46,19 @@ class Directory:
         self._restarted_at: dict[str, float] = {}
         self._heard_at: dict[str, float] = {}
 
-    def take_catalogue(self, pages: list[object]) -> None:
-        """Take the pages that the broker's catalogue gave; what is no entry is left out."""
+    def take_catalogue(self, pages: list[object], now: float) -> None:
+        """Take the pages that the broker's catalogue gave; what is no entry is left out.
+
+        It has heard lately of the backends that it counts, and we may not hear of them ourselves for some seconds.
+        """
         listed = (entry for page in pages if isinstance(page, list) for entry in page)
         for entry in itertools.islice(listed, _MODULES_TAKEN):
             if isinstance(entry, dict) and isinstance(entry.get("module"), str):
                 institute, _, module = entry["module"].partition("/")
                 with contextlib.suppress(Malformed):
                     parse_catalogue(f"lb.cat.{institute}.{module}")
-                    self._note(f"{institute}/{module}", None)
+                    if self._note(f"{institute}/{module}", None) and _is_count(entry.get("backends")):
+                        self._heard_at.setdefault(f"{institute}/{module}", now)
 
     def presence_arrived(self, delivered: Delivered, now: float) -> None:
         """Take what a module says of itself."""
@@ -119,3 +123,7 @@ class Directory:
         if name in self.modules or name.startswith("lb/"):
             return ModuleOffline(name)
         return UnknownModule(name, nearest(name, self.modules), sorted(self.modules))
+
+
+def _is_count(value: object) -> bool:
+    return isinstance(value, int) and value > 0

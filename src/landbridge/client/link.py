@@ -150,7 +150,7 @@ class Link:
         self._ticking = asyncio.create_task(self._tick())
         # Where nobody keeps a catalogue, or not well, the modules' own announcements tell within seconds.
         with contextlib.suppress(LandbridgeError):
-            self.directory.take_catalogue(await items(self, CATALOGUE, {}, timeout_s=5.0))
+            self.directory.take_catalogue(await items(self, CATALOGUE, {}, timeout_s=5.0), self._loop.time())
 
     @property
     def modules(self) -> Mapping[str, set[str]]:

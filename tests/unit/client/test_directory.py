@@ -126,10 +126,19 @@ def test_of_the_catalogue_only_entries_are_taken():
             [{"module": "geomar/ocean"}, {"module": "geomar/ocean"}, {"module": 7}, {}, "x", {"module": "a.b/*"}],
             "y",
             None,
-        ]
+        ],
+        0.0,
     )
     assert directory.modules == {"geomar/ocean": set()}
     assert directory.shown == ["geomar/ocean"]
+
+
+def test_whom_the_catalogue_has_heard_of_was_there_until_more_is_known():
+    directory = Told()
+    odd = [{"module": f"gfz/odd{number}", "backends": count} for number, count in enumerate(("1", 0, -1, None, [1]))]
+    directory.take_catalogue([[{"module": "geomar/ocean", "backends": 2}, {"module": "gfz/gone"}, *odd]], 10.0)
+    assert [name for name in directory.modules if directory.was_there(name, 11.0)] == ["geomar/ocean"]
+    assert not directory.was_there("geomar/ocean", 10.0 + PRESENCE_SILENCE_S)
 
 
 def test_backends_without_end_do_not_fill_the_memory(monkeypatch):
