@@ -46,9 +46,10 @@ def count(n: int):
     yield from range(n)
 
 def blocks(n: int, size: int):
-    PRODUCED.clear()
+    global PRODUCED
+    PRODUCED = mine = []  # a run before that is just being stopped may still make one
     for i in range(n):
-        PRODUCED.append(i)
+        mine.append(i)
         yield np.full(size, float(i))
 
 def produced() -> int:
