@@ -7,6 +7,7 @@ import types
 
 import pytest
 
+import landbridge as lb
 from landbridge.backend.expose import exposure
 from landbridge.backend.finished import FinishedCall
 from landbridge.backend.objects import Objects
@@ -41,6 +42,29 @@ def test_a_backend_that_can_no_longer_look_after_its_calls_ends_with_that_error(
 
     with pytest.raises(RuntimeError, match="a tick failed"):
         asyncio.run(main())
+
+
+def test_who_connects_once_a_backend_is_ready_finds_its_module(network):
+    address = Address("awi", "early")
+    found: list[bool] = []
+
+    async def main():
+        stop = asyncio.Event()
+
+        def ready(backend):  # the backend does nothing more until this returns
+            with lb.connect() as net:
+                found.append(hasattr(net, "awi") and hasattr(net.awi, "early"))
+            stop.set()
+
+        async with asyncio.timeout(60):
+            await serve(
+                address, exposed(), access_for_serving(address),
+                network_owner=True, instance="1" * 32, workers=None, grace_s=1.0,
+                ready=ready, stop=stop, lost=lambda text: None,
+            )  # fmt: skip
+
+    asyncio.run(main())
+    assert found == [True]
 
 
 def test_after_a_break_little_is_sent_again_unasked_and_the_latest_first(monkeypatch):

@@ -193,6 +193,7 @@ class Backend:
                 visible=self._offer.callable_by, publish=self.publish, dropped=self._question_dropped,
             )  # fmt: skip
             requests = await connection.subscribe(call_subscription(owner, module), self._request_arrived, queue="lb")
+            self._publish_presence()  # before `ready` is told: who connects then finds the module
             await connection.flush()
             going_on += [asyncio.create_task(self._tick()), asyncio.create_task(self._announce())]
             ready()
@@ -258,8 +259,8 @@ class Backend:
 
     async def _announce(self) -> None:
         while True:
-            self._publish_presence()
             await asyncio.sleep(PRESENCE_S)
+            self._publish_presence()
 
     def _publish_presence(self) -> None:
         if self._connection is not None and self._connection.connected:
