@@ -28,6 +28,7 @@ if TYPE_CHECKING:
         CallLost,
         CallTimeout,
         CannotTravel,
+        DatasetChanged,
         InternalError,
         InvalidArguments,
         InvalidName,
@@ -66,6 +67,7 @@ _HOMES = {
         "ProtocolMismatch", "UnknownModule", "UnknownMember", "PermissionDenied", "Busy", "ModuleOffline",
         "BrokerUnreachable", "CallLost", "CallTimeout", "CallCancelled", "RemoteError", "InternalError",
         "NothingToServe", "NotConfigured", "BrokerFailed", "MissingExtra", "MethodCrashed", "ObjectGone",
+        "DatasetChanged",
     ),
     "errors",
 )  # fmt: skip
@@ -81,6 +83,7 @@ __all__ = [
     "CallTimeout",
     "CannotTravel",
     "CurrentCall",
+    "DatasetChanged",
     "InternalError",
     "InvalidArguments",
     "InvalidName",

@@ -20,6 +20,7 @@
     ├── CallCancelled        cancelled          (RuntimeError)     ended because somebody cancelled it
     ├── MethodCrashed        crashed            (RuntimeError)     the process that ran the method has ended under it
     ├── ObjectGone           gone               (ReferenceError)   a remote object is no longer there
+    ├── DatasetChanged       changed            (RuntimeError)     a data set is no longer the one that was opened
     ├── RemoteError          remote_error       (+ builtin raised) the method raised
     ├── InternalError        internal           (RuntimeError)     a bug at the other side, with incident id
     ├── NothingToServe       nothing_to_serve   (ValueError)       a module that names nothing to expose
@@ -47,6 +48,7 @@ __all__ = [
     "CallLost",
     "CallTimeout",
     "CannotTravel",
+    "DatasetChanged",
     "InternalError",
     "InvalidArguments",
     "InvalidName",
@@ -383,6 +385,19 @@ class ObjectGone(LandbridgeError, ReferenceError):
     def __init__(self, target: str, why: str) -> None:
         self.target, self.why = target, why
         super().__init__(f"{target} is no longer there: {why}. Make a new one.")
+
+
+class DatasetChanged(LandbridgeError, RuntimeError):
+    """A data set is no longer the one that was opened: its files were written to, or its owner serves another."""
+
+    code = "changed"
+
+    def __init__(self, target: str) -> None:
+        self.target = target
+        super().__init__(
+            f"{target} has changed since it was opened, so what is read now would not fit what was read before. "
+            "Open it again."
+        )
 
 
 class InternalError(LandbridgeError, RuntimeError):

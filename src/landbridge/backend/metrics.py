@@ -21,7 +21,7 @@ CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 OUTCOMES = (
     "ok", "remote_error", "invalid_arguments", "cannot_travel", "too_large", "cancelled", "timeout", "lost", "busy",
-    "crashed", "gone", "denied", "malformed", "internal",
+    "crashed", "gone", "changed", "denied", "malformed", "internal",
 )  # fmt: skip
 """How a call can end: with a value, or with the code of an error. What is none of these counts as ``internal``."""
 

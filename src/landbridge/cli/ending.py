@@ -54,6 +54,7 @@ EXIT_CODES: dict[str, int] = {
     "remote_error": 6,
     "crashed": 6,
     "gone": UNREACHABLE,
+    "changed": UNREACHABLE,
     "internal": 6,
     "malformed": 6,
     "protocol_mismatch": 6,

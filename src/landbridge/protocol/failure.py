@@ -12,6 +12,7 @@ from ..errors import (
     CallLost,
     CallTimeout,
     CannotTravel,
+    DatasetChanged,
     InternalError,
     InvalidArguments,
     LandbridgeError,
@@ -42,8 +43,8 @@ _FIELD_LIMIT = 200
 _BY_CODE: dict[str, type[LandbridgeError]] = {
     cls.code: cls
     for cls in (
-        Busy, CallCancelled, CallLost, CallTimeout, CannotTravel, InternalError, InvalidArguments, Malformed,
-        MethodCrashed, ModuleOffline, ObjectGone, PermissionDenied, ProtocolMismatch, RemoteError, TooLarge,
+        Busy, CallCancelled, CallLost, CallTimeout, CannotTravel, DatasetChanged, InternalError, InvalidArguments,
+        Malformed, MethodCrashed, ModuleOffline, ObjectGone, PermissionDenied, ProtocolMismatch, RemoteError, TooLarge,
         UnknownMember,
     )
 }  # fmt: skip
@@ -130,7 +131,7 @@ def meta_to_error(meta: dict[str, Any], target: str) -> LandbridgeError:
         error.by_owner = meta.get("by_owner") is True
     if isinstance(error, CallCancelled) and error.state not in ("stopped", "stopping", "running"):
         error.state = "stopping"
-    if isinstance(error, CallTimeout | CallCancelled | MethodCrashed | ObjectGone):
+    if isinstance(error, CallTimeout | CallCancelled | DatasetChanged | MethodCrashed | ObjectGone):
         error.target = target
     return error
 
