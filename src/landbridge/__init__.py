@@ -15,11 +15,16 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    import xarray
+
     from .backend.context import CurrentCall, current_call, track
     from .backend.expose import method
     from .client.aio import AsyncNetwork
     from .client.call import Call, Progress
     from .client.network import Method, Module, Network
+    from .client.references import Reference
+    from .contract.bounds import lazy
+    from .datasets.serving import dataset
     from .errors import (
         BrokerFailed,
         BrokerUnreachable,
@@ -53,6 +58,7 @@ __version__ = "0.1.0"
 # Where each public name lives; loaded when it is first used, so that `import landbridge` costs next to nothing.
 _HOMES = {
     "method": "backend.expose",
+    "dataset": "datasets.serving",
     "track": "backend.context",
     "current_call": "backend.context",
     "CurrentCall": "backend.context",
@@ -60,6 +66,8 @@ _HOMES = {
     "Module": "client.network",
     "Method": "client.network",
     "Call": "client.call",
+    "Reference": "client.references",
+    "lazy": "contract.bounds",
     "Progress": "client.call",
 } | dict.fromkeys(
     (
@@ -101,13 +109,17 @@ __all__ = [
     "PermissionDenied",
     "Progress",
     "ProtocolMismatch",
+    "Reference",
     "RemoteError",
     "TooLarge",
     "UnknownMember",
     "UnknownModule",
     "connect",
     "current_call",
+    "dataset",
+    "lazy",
     "method",
+    "open",
     "track",
 ]
 
@@ -140,7 +152,54 @@ def connect(profile: str | None = None) -> Network:
     from .client.network import Network
     from .hub.access import resolve
 
-    return Network(resolve(profile), _reopen)
+    return Network(resolve(profile), _reopen, _open_dataset)
+
+
+def open(
+    address: str, *, profile: str | None = None, chunks: int | str | dict[Any, Any] | None = None, **options: Any
+) -> xarray.Dataset:
+    """Open a colleague's data set, lazily: the data stay where they are, and each selection fetches what it needs.
+
+    ``xr.open_dataset("landbridge://geomar/sst")`` is the same.
+
+    Parameters
+    ----------
+    address : str
+        ``institute/module.name``, or ``institute/module`` for the only data set of a module.
+    profile : str, optional
+        Which network, and as whom; see `connect`.
+    chunks : int, str or dict, optional
+        Have dask fetch it in chunks: ``{}`` for those the owner advises, of some 16 MB.
+    **options
+        Others of `xarray.open_dataset`: ``decode_times``, ``mask_and_scale``, ``drop_variables`` and so on.
+
+    Returns
+    -------
+    xarray.Dataset
+        As `xarray.open_dataset` would give it beside the data.
+
+    Raises
+    ------
+    UnknownModule, UnknownMember, InvalidName
+        When there is no such data set.
+    PermissionDenied
+        When it is not shared with you.
+    DatasetChanged
+        Later, by what reads from it, when its files were written to since it was opened.
+    MissingExtra
+        When xarray is not installed here.
+    """
+    return _open_dataset(_default_network(profile), address, chunks=chunks, **options)
+
+
+def _open_dataset(network: Network, data: str | Reference, **options: Any) -> xarray.Dataset:
+    try:
+        from .engine import open_at
+    except ImportError as error:
+        from .errors import MissingExtra
+
+        raise MissingExtra("Opening a data set", "xarray") from error
+    return open_at(network, data, **options)
 
 
 def _default_network(profile: str | None = None) -> Network:
@@ -154,12 +213,15 @@ def _default_network(profile: str | None = None) -> Network:
 
 def _reopen(address: str, profile: str | None, options: dict[str, Any]) -> Any:
     """Return the method or module at `address`, or the network itself (what pickled ones become)."""
+    from .client.datasets import RemoteDataset
+
     network = _default_network(profile)
     if not address:
         return network
     if "." not in address:
         return network[address]
-    return network._method(address).options(**options)
+    member = network._member(address)
+    return member if isinstance(member, RemoteDataset) else member.options(**options)
 
 
 def _after_fork() -> None:

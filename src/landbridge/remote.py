@@ -17,6 +17,7 @@ from typing import Any
 
 import landbridge
 
+from .client.datasets import RemoteDataset
 from .client.network import Method, Module
 from .client.objects import RemoteClass
 from .errors import InvalidName, LandbridgeError
@@ -67,7 +68,7 @@ def _fill(module: ModuleType, remote: Module) -> None:
     vars(module)["__all__"] = [
         name
         for name, value in members.items()
-        if isinstance(value, Method | RemoteClass | type)
+        if isinstance(value, Method | RemoteClass | RemoteDataset | type)
         and not hasattr(builtins, name)
         and name not in _KEPT_NAMES
         and name not in sys.modules

@@ -7,7 +7,7 @@ import logging
 import secrets
 import threading
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
-from contextlib import AbstractContextManager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from functools import partial
 from typing import Any, Protocol
 
@@ -21,13 +21,17 @@ from .lasting import lasting
 from .output import CallOutput
 from .running import Parts, Running, Style
 
-__all__ = ["Execution", "HandsOver", "cancelled_meta", "error_meta"]
+__all__ = ["Execution", "Fetch", "HandsOver", "cancelled_meta", "error_meta", "own_errors"]
 
 _log = logging.getLogger(__name__)
 
 _LARGE_BYTES = 256 * 1024
 _LARGE_AT_ONCE = 8
 """How many large values may be on their way from their threads to the loop that sends them."""
+
+
+Fetch = Callable[[wire.ReferenceData, str, bool], object]
+"""Returns the value of a reference that a caller (``institute/person``) gave, or a lazy data set if that is wanted."""
 
 
 class HandsOver(Protocol):
@@ -51,12 +55,20 @@ class Execution:
         Gives a context for a thread that only waits.
     copies : bool
         Whether what is handed over may still be waiting while the method goes on, so that it must be copied.
+    fetch : callable, optional
+        Gets the values of references among the arguments; without it, they are refused.
     """
 
     def __init__(
-        self, outbox: HandsOver, lent: Callable[[], AbstractContextManager[None]], *, copies: bool = True
+        self,
+        outbox: HandsOver,
+        lent: Callable[[], AbstractContextManager[None]],
+        *,
+        copies: bool = True,
+        fetch: Fetch | None = None,
     ) -> None:
         self._outbox = outbox
+        self._fetch = fetch
         self._lent = lent
         self._copies = copies
         self._large = threading.Semaphore(_LARGE_AT_ONCE)
@@ -83,7 +95,10 @@ class Execution:
             self._run_generator(running, self._called(running, frame))
             return running.sink.finished
         # In a list, so that nothing holds the value any more once it has been encoded.
-        parts, size = self._encoded([running.method.lower(self._called(running, frame))])
+        box = [running.method.lower(self._called(running, frame))]
+        if running.keep is not None:
+            box = [running.keep(box.pop())]
+        parts, size = self._encoded(box)
         if size < _LARGE_BYTES or not self._copies:
             return partial(running.sink.result, parts, size)
         # Threads that make large values faster than they can be looked at would fill the memory.
@@ -129,6 +144,8 @@ class Execution:
         try:
             try:
                 box = [running.method.lower(await self._awaited(running, frame))]
+                if running.keep is not None:
+                    box = [await asyncio.to_thread(running.keep, box.pop())]
                 outcome = partial(running.sink.result, *self._encoded(box))
             except BaseException as error:
                 outcome = partial(running.sink.failed, error_meta(running, error))
@@ -140,7 +157,7 @@ class Execution:
             running.task = None  # it holds this coroutine, which holds `running`: so all can go at once
 
     async def _awaited(self, running: Running, frame: memoryview | bytearray) -> Any:
-        args, kwargs = self._arguments(running, frame)
+        args, kwargs = await self._arguments_in_loop(running, frame)
         try:
             return await running.function(*args, **kwargs)
         except BaseException as error:
@@ -163,7 +180,7 @@ class Execution:
 
     async def _run_async_items(self, running: Running, frame: memoryview | bytearray) -> None:
         loop = asyncio.get_running_loop()
-        args, kwargs = self._arguments(running, frame)
+        args, kwargs = await self._arguments_in_loop(running, frame)
         items = running.function(*args, **kwargs)
         try:
             async for item in _guarded_async(items):
@@ -185,10 +202,59 @@ class Execution:
         return parts, wire.size_bytes(parts)
 
     def _arguments(self, running: Running, frame: memoryview | bytearray) -> tuple[tuple[Any, ...], dict[str, Any]]:
-        arguments = wire.decode(frame, function_of=partial(self._function_of, running))
+        references: list[wire.ReferenceData] = []
+
+        def note(reference: wire.ReferenceData) -> wire.ReferenceData:
+            references.append(reference)
+            return reference
+
+        arguments = self._decoded(running, frame, note)
+        if references:
+            # Decoded once more, in the same order, with the values in their places, however deep.
+            values = iter([self._fetched(running, arguments, reference) for reference in references])
+            arguments = self._decoded(running, frame, lambda reference: next(values))
+        return running.method.check(arguments)
+
+    def with_values(self, running: Running, frame: memoryview | bytearray) -> memoryview:
+        """Return encoded arguments with the values of references in their places."""
+        references: list[wire.ReferenceData] = []
+
+        def note(reference: wire.ReferenceData) -> wire.ReferenceData:
+            references.append(reference)
+            return reference
+
+        arguments = wire.decode(frame, function_of=wire.Function, reference_of=note)
+        if not isinstance(arguments, dict):
+            raise Malformed("the arguments of a call are not a dict with names for keys")
+        values = iter([self._fetched(running, arguments, reference) for reference in references])
+        whole = wire.decode(frame, function_of=wire.Function, reference_of=lambda reference: next(values))
+        return wire.joined(wire.encode(whole))
+
+    async def _arguments_in_loop(
+        self, running: Running, frame: memoryview | bytearray
+    ) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        if wire.may_hold_references(frame):  # fetching them takes as long as it takes, and the loop is everybody's
+            return await asyncio.to_thread(self._arguments, running, frame)
+        return self._arguments(running, frame)
+
+    def _decoded(
+        self, running: Running, frame: memoryview | bytearray, reference_of: Callable[[wire.ReferenceData], object]
+    ) -> dict[str, Any]:
+        function_of = partial(self._function_of, running)
+        arguments = wire.decode(frame, function_of=function_of, reference_of=reference_of)
         if not isinstance(arguments, dict) or not all(type(name) is str for name in arguments):
             raise Malformed("the arguments of a call are not a dict with names for keys")
-        return running.method.check(arguments)
+        return arguments
+
+    def _fetched(self, running: Running, arguments: dict[str, Any], reference: wire.ReferenceData) -> object:
+        if self._fetch is None:
+            raise InternalError(f"{running.call.target} cannot fetch the value of a reference: its backend keeps none.")
+        parameters = running.method.spec.parameters
+        lazily = any(
+            arguments.get(parameter.name) is reference and "x-lazy" in parameter.schema for parameter in parameters
+        )
+        with self._lent():
+            return self._fetch(reference, running.call.caller, lazily)
 
     def _function_of(self, running: Running, index: int) -> Callable[..., Any]:
         asking = running.asking
@@ -226,6 +292,8 @@ def error_meta(running: Running, error: BaseException) -> dict[str, Any]:
         return error_to_meta(error)
     if isinstance(error, _Raised):
         error = error.error
+        if isinstance(error, OwnError):
+            return error_to_meta(error.error)
     expected = isinstance(error, asyncio.CancelledError | CallCancelled | Interrupted)
     if running.call.cancelled and expected:
         return cancelled_meta()
@@ -241,6 +309,23 @@ def error_meta(running: Running, error: BaseException) -> dict[str, Any]:
     except Exception:
         text = ""
     return raised_to_meta(printable(type(error).__name__, 100), text, builtin, incident)
+
+
+@contextmanager
+def own_errors() -> Iterator[None]:
+    """Have errors of our own told as they are, when we are what is called, and not a method of the module's owner."""
+    try:
+        yield
+    except LandbridgeError as error:
+        raise OwnError(error) from None
+
+
+class OwnError(Exception):
+    """Carries an error of our own past what wraps those that methods raise."""
+
+    def __init__(self, error: LandbridgeError) -> None:
+        super().__init__(str(error))
+        self.error = error
 
 
 class _Raised(BaseException):

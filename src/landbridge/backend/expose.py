@@ -7,19 +7,22 @@ import inspect
 import os
 import re
 import sys
-from collections.abc import AsyncIterator, Callable, Generator, Sequence
+from collections.abc import AsyncIterator, Callable, Generator, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, replace
 from enum import Enum
 from types import FunctionType, ModuleType
-from typing import Any, TypeVar, overload
+from typing import Any, TypeAlias, TypeVar, overload
 
 from ..errors import InvalidName, NothingToServe
 from ..names import check_member
 from ..security import check_pattern
 from .loading import source_of
 
-__all__ = ["Exposed", "Exposure", "exposure", "method"]
+__all__ = ["Exposed", "Exposure", "Verbs", "exposure", "marked", "method"]
+
+Verbs: TypeAlias = Mapping[str, Callable[..., Any]]
+"""What can be asked of a data set, each with the function that answers it."""
 
 F = TypeVar("F", bound=Callable[..., Any])
 _MARK = "__landbridge_method__"
@@ -49,6 +52,10 @@ class Exposed:
         How many more may wait.
     idempotent : bool
         Whether it may be run again when its backend has died.
+    onward : tuple of str
+        Patterns of whom its results may go on to, as references.
+    dataset : callable or None
+        Makes what answers for a data set, for its address ``institute/module.name``; None for what is called itself.
     """
 
     function: Callable[..., Any]
@@ -60,6 +67,8 @@ class Exposed:
     concurrency: int | None = None
     queue: int | None = None
     idempotent: bool = False
+    onward: tuple[str, ...] = ()
+    dataset: Callable[[str], Verbs] | None = None
 
 
 @dataclass(frozen=True)
@@ -108,6 +117,7 @@ def method(
     concurrency: int | None = ...,
     queue: int | None = ...,
     idempotent: bool = ...,
+    onward: Sequence[str] = ...,
 ) -> Callable[..., Any]: ...
 @overload
 def method(
@@ -120,6 +130,7 @@ def method(
     concurrency: int | None = ...,
     queue: int | None = ...,
     idempotent: bool = ...,
+    onward: Sequence[str] = ...,
 ) -> Callable[[F], F]: ...
 def method(
     target: Callable[..., Any] | None = None,
@@ -133,6 +144,7 @@ def method(
     concurrency: int | None = None,
     queue: int | None = None,
     idempotent: bool = False,
+    onward: Sequence[str] = (),
 ) -> Any:
     """Expose a function when its module is served; at home it stays what it is.
 
@@ -162,6 +174,9 @@ def method(
     idempotent : bool
         Whether running it twice does no harm, so that a call may be run again when its backend has died. What is
         `pure` is idempotent.
+    onward : sequence of str
+        Whose methods may be given references to its results, beyond the institutes it is shared with: patterns as in
+        `share`.
 
     Returns
     -------
@@ -171,7 +186,7 @@ def method(
     Raises
     ------
     InvalidName
-        When an entry of `share` is not a pattern.
+        When an entry of `share` or `onward` is not a pattern.
     ValueError
         When another parameter has no value that it can have.
 
@@ -183,8 +198,7 @@ def method(
     >>> double(2.0)
     4.0
     """
-    if isinstance(share, str):
-        share = (share,)
+    share, onward = ((each,) if isinstance(each, str) else each for each in (share, onward))
     if timeout_s is not None and not timeout_s > 0:
         raise ValueError(f"timeout_s must be more than 0 s, not {timeout_s!r}")
     if memory_limit is not None and not process:
@@ -200,6 +214,7 @@ def method(
         concurrency=_count("concurrency", concurrency, 1),
         queue=_count("queue", queue, 0),
         idempotent=idempotent or pure,
+        onward=tuple(check_pattern(pattern) for pattern in onward),
     )
 
     def expose(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -213,10 +228,15 @@ def method(
         elif not isinstance(function, FunctionType) or function.__module__ != home:
             # Somebody else's object is left as it is; the mark goes onto a wrapper of our own.
             function = _wrapper(function)
-        setattr(function, _MARK, _Mark(function, home, replace(rules, function=function)))
-        return function
+        return marked(function, home, rules)
 
     return expose if target is None else expose(target)
+
+
+def marked(function: F, home: str, rules: Exposed) -> F:
+    """Have `function`, of the module with the name `home`, exposed by these rules when that module is served."""
+    setattr(function, _MARK, _Mark(function, home, replace(rules, function=function)))
+    return function
 
 
 def _unbound() -> None:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import inspect
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from .. import wire
 from ..contract import Method, read_module
 from ..errors import PermissionDenied, UnknownMember
-from ..names import Address, nearest
+from ..names import SERVICE_PERSON, Address, nearest
 from ..security import Caller, Decision, decide
 from .admission import Admission
 from .expose import Exposed, Exposure
@@ -24,6 +25,9 @@ Parts = Sequence[bytes | memoryview]
 
 _QUEUE = 1000
 """How many calls of a method may wait when its owner limits how many run, but does not say how many may wait."""
+
+_FIRST_VERB = "open"
+"""What everybody asks of a data set first: who may ask this may ask everything."""
 
 _DESCRIPTIONS_KEPT = 64
 _CALLERS_KEPT = 1000
@@ -51,6 +55,8 @@ class Served:
         Who may run, where something limits how many of its calls run at a time; a call enters one after the other.
     function : callable or None
         What is run, when it is not what `method` says: a method bound to its object.
+    onward : tuple of str
+        Patterns of whom its results may go on to, as references.
     """
 
     method: Method
@@ -61,6 +67,7 @@ class Served:
     memory_limit: int | None = None
     admissions: tuple[Admission[ServedCall], ...] = ()
     function: Callable[..., Any] | None = None
+    onward: tuple[str, ...] = ()
 
 
 class Offer:
@@ -82,7 +89,7 @@ class Offer:
     spec : ModuleSpec
         What the module says of itself to whoever may call all of it.
     served : dict of str to Served
-        What can be called, by name: methods, classes, and ``Class.method``.
+        What can be called, by name: methods, classes, ``Class.method``, and what can be asked of data sets.
     """
 
     def __init__(self, address: Address, exposed: Exposure, *, share: Sequence[str], network_owner: bool) -> None:
@@ -93,18 +100,27 @@ class Offer:
         self.spec, methods = read_module(
             self.name,
             exposed.doc,
-            {name: each.function for name, each in exposed.methods.items() if name not in classes},
+            {
+                name: each.function
+                for name, each in exposed.methods.items()
+                if name not in classes and each.dataset is None
+            },
             version=exposed.version,
             pure=[name for name, each in exposed.methods.items() if each.pure],
             idempotent=[name for name, each in exposed.methods.items() if each.idempotent],
             classes=classes,
+            datasets={
+                name: (inspect.getdoc(each.function) or "", each.dataset(f"{self.name}.{name}"))
+                for name, each in exposed.methods.items()
+                if each.dataset is not None
+            },
         )
         self.served: dict[str, Served] = {}
         for name, method in methods.items():
-            rules = exposed.methods[name.partition(".")[0]]  # those of a class hold for its methods
+            rules = exposed.methods[name.partition(".")[0]]  # those of a class or data set hold for what it has
             self.served[name] = Served(
                 method, Style.of(method), (*share, *rules.share), rules.timeout_s, rules.process, rules.memory_limit,
-                _admissions(f"{self.name}.{name}", rules),
+                _admissions(f"{self.name}.{name}", rules), onward=rules.onward,
             )  # fmt: skip
         # Everybody may ask, so it must cost little: most see the same, and it does not change while we serve.
         self._described: dict[tuple[str, ...], Parts] = {}
@@ -133,6 +149,21 @@ class Offer:
             raise PermissionDenied(decision.reason)
         return served
 
+    def check_onward(self, member: str, maker: Caller, institute: str) -> None:
+        """Refuse, with `PermissionDenied`, that what a member made for a caller goes to the backends of an institute.
+
+        It may go to who could have made it, to the caller's own institute, and to whom its owner says (``onward=``).
+        """
+        served = self.served.get(member)
+        patterns = () if served is None else (*served.share, *served.onward)
+        who = Caller(institute, SERVICE_PERSON)
+        if institute == maker.institute or decide(who, self._institute, "", patterns, self._network_owner).allowed:
+            return
+        raise PermissionDenied(
+            f"{self._institute} does not let what {self.target(member)} makes go on to {institute}. Ask "
+            f'{self._institute} to allow it: @lb.method(onward=["{institute}/*"])'
+        )
+
     def callable_by(self, caller: Caller) -> tuple[str, ...]:
         """Return the names of what `caller` may call, methods of classes too."""
         return self._shared_with(caller)[1]
@@ -141,7 +172,7 @@ class Offer:
         """Return the encoded spec of what `caller` may call; `wanted` may name one member that has to be in it."""
         member = wanted.get("member") if isinstance(wanted, dict) else None
         if isinstance(member, str):
-            self.permitted(caller, member)
+            self.permitted(caller, f"{member}.{_FIRST_VERB}" if member in self.spec.datasets else member)
         visible = self._visible(caller)
         if not visible:
             raise PermissionDenied(
@@ -166,8 +197,12 @@ class Offer:
                 self._shared.clear()
             names = tuple(name for name, served in self.served.items() if self._decide(caller, name, served).allowed)
             members = {*self.spec.methods, *self.spec.classes}
-            shared = self._shared[caller] = tuple(name for name in names if name in members), names
+            shown = (*(name for name in names if name in members), *self._datasets_among(names))
+            shared = self._shared[caller] = shown, names
         return shared
+
+    def _datasets_among(self, names: tuple[str, ...]) -> Iterator[str]:
+        return (name for name in self.spec.datasets if f"{name}.{_FIRST_VERB}" in names)
 
     def _decide(self, caller: Caller, name: str, served: Served) -> Decision:
         return decide(caller, self._institute, self.target(name), served.share, self._network_owner)

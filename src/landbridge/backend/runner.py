@@ -11,7 +11,8 @@ from collections.abc import Coroutine
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from .execution import Execution
+from .. import wire
+from .execution import Execution, Fetch, error_meta
 from .output import capture
 from .running import STREAMS, Running, Sink, Style
 from .threads import LoopThread, Mailbox, Pool
@@ -37,15 +38,24 @@ class Runner:
         What worker processes load to have them; None if there are none that need a worker.
     workers : int or None
         How many worker processes there may be; by default as many as this process may use processors.
+    fetch : callable, optional
+        Gets the values of references among the arguments.
     """
 
     def __init__(
-        self, mailbox: Mailbox, threads: int, *, name: str = "", source: str | None = None, workers: int | None = None
+        self,
+        mailbox: Mailbox,
+        threads: int,
+        *,
+        name: str = "",
+        source: str | None = None,
+        workers: int | None = None,
+        fetch: Fetch | None = None,
     ) -> None:
         self.mailbox = mailbox
         self._io_loop = asyncio.get_running_loop()
         self._pool = Pool(threads)
-        self._execution = Execution(mailbox, self._pool.lent)
+        self._execution = Execution(mailbox, self._pool.lent, fetch=fetch)
         self._loop_thread: LoopThread | None = None
         self._name, self._source, self._size = name, source, workers
         self._workers: Workers | None = None
@@ -53,7 +63,9 @@ class Runner:
 
     def run(self, running: Running, frame: memoryview | bytearray) -> None:
         """Run a method with encoded arguments."""
-        if running.process:
+        if running.process and wire.may_hold_references(frame):
+            self._pool.submit(partial(self._with_values, running, frame), running.call.caller)
+        elif running.process:
             self._in_workers(running, frame)
         elif running.style is Style.COROUTINE:
             self._in_loop(running, self._execution.run_coroutine(running, frame))
@@ -93,6 +105,15 @@ class Runner:
                 raise ValueError(f"{running.call.target} needs a worker, and nothing says what a worker is to load")
             self._workers = Workers(self.mailbox, self._name, self._source, self._size)
         self._workers.submit(running, frame)
+
+    def _with_values(self, running: Running, frame: memoryview | bytearray) -> None:
+        """Have a worker run what is given references: workers do not talk to the network, so it gets the values."""
+        try:
+            whole = self._execution.with_values(running, frame)
+        except BaseException as error:
+            self.mailbox.post(running.sink.failed, error_meta(running, error))
+        else:
+            self.mailbox.post(self._in_workers, running, whole)
 
     def _in_loop(self, running: Running, coroutine: Coroutine[Any, Any, None]) -> None:
         if self._loop_thread is None:

@@ -15,10 +15,12 @@ from .asking import Asking
 from .context import CurrentCall
 from .threads import Gate
 
-__all__ = ["STREAMS", "Frame", "Parts", "Running", "Sink", "Style"]
+__all__ = ["STREAMS", "Frame", "Keep", "Parts", "Running", "Sink", "Style"]
 
 Parts = Sequence[bytes | memoryview]
 Frame = bytes | bytearray | memoryview
+
+Keep = Callable[[object], object]
 
 _AHEAD_BYTES = 1024 * 1024
 """What a generator may have produced beyond what has been sent, in bytes."""
@@ -88,6 +90,8 @@ class Running:
         How much memory it may take there, in bytes.
     function : callable, optional
         What runs, when it is not what `method` says: a method bound to its object.
+    keep : callable, optional
+        Takes the value where it stays here, and returns what goes to the caller instead.
 
     Attributes
     ----------
@@ -106,7 +110,7 @@ class Running:
     """
 
     __slots__ = (
-        "_begun", "_gate", "_lock", "asking", "call", "function", "memory_limit", "method",
+        "_begun", "_gate", "_lock", "asking", "call", "function", "keep", "memory_limit", "method",
         "pass_answer", "pass_on", "process", "sink", "stop", "style", "task", "waits",
     )  # fmt: skip
 
@@ -120,8 +124,10 @@ class Running:
         process: bool = False,
         memory_limit: int | None = None,
         function: Callable[..., Any] | None = None,
+        keep: Keep | None = None,
     ) -> None:
         self.method = method
+        self.keep = keep
         self.function = function or method.function
         self.style = style
         self.call = call

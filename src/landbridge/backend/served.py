@@ -33,6 +33,7 @@ from .logs import call_fields
 from .metrics import Counts
 from .offer import Served
 from .runner import Runner, Running, Style
+from .running import Keep
 from .usage import RETRY_S, Usage
 
 __all__ = ["ServedCall"]
@@ -103,6 +104,8 @@ class ServedCall:
         The inbox of the call.
     at_end : callable or None
         Told the outcome when nothing will happen any more.
+    keep : callable or None
+        Takes the value where it stays here, and returns what goes to the caller instead.
 
     Attributes
     ----------
@@ -119,6 +122,7 @@ class ServedCall:
         "_frame",
         "_held",
         "_holds",
+        "_keep",
         "_last_progress",
         "_loop",
         "_office",
@@ -153,7 +157,9 @@ class ServedCall:
         loop: asyncio.AbstractEventLoop,
         reply: str,
         at_end: Callable[[str], object] | None = None,
+        keep: Keep | None = None,
     ) -> None:
+        self._keep = keep
         self.caller = caller
         self.responder = Responder(
             target,
@@ -380,6 +386,7 @@ class ServedCall:
             process=served.process,
             memory_limit=served.memory_limit,
             function=served.function,
+            keep=self._keep,
         )
         self._runner.run(self._running, frame)
 
@@ -422,8 +429,21 @@ class ServedCall:
 
     def result(self, parts: Parts, size: int) -> None:
         """Send the value."""
+        if self._keep is not None and self._served is not None and self._served.process:
+            keep, self._keep = self._keep, None
+            self._loop.run_in_executor(None, self._keep_foreign, keep, parts)
+            return
         self._count_out(size)
         self.act(self.responder.result(parts, size, self._loop.time()))
+
+    def _keep_foreign(self, keep: Keep, parts: Parts) -> None:
+        """Keep what a worker sent, and tell the caller; in a thread, because it is copied."""
+        try:
+            instead = wire.encode(keep(wire.decode(wire.joined(parts))))
+        except LandbridgeError as error:
+            self._runner.mailbox.post(self.failed, error_to_meta(error))
+        else:
+            self._runner.mailbox.post(self.result, instead, wire.size_bytes(instead))
 
     def finished(self) -> None:
         """Tell that the stream has ended."""

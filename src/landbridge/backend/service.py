@@ -44,6 +44,7 @@ from ..protocol import (
     call_subscription,
     catalogue_subject,
     check_reply,
+    connection_of,
     control_subscription,
     error_to_meta,
     lane_subscription,
@@ -61,11 +62,13 @@ from ..tracing import parse_trace
 from .congestion import Congestion
 from .expose import Exposure
 from .finished import Finished, FinishedCall
+from .keeping import REFERENCE_VERBS, Keeper, Keeping
 from .metrics import Counts, Metrics
 from .objects import KeptObject, Objects
 from .offer import Offer, Served
 from .questions import answer_questions
 from .runner import STREAMS, Runner
+from .running import Keep
 from .served import ServedCall
 from .threads import Mailbox
 from .usage import RETRY_S, TRANSFERS_EACH, RefusalLog, Usage, held_bytes_each
@@ -120,6 +123,8 @@ class Backend:
         Whether the owner of the (embedded) network may call everything.
     workers : int or None
         How many worker processes there may be; by default as many as this process may use processors.
+    keeping : Keeping, optional
+        What it takes to keep values here for callers, and to have those of others; without it, they are refused.
     """
 
     def __init__(
@@ -131,6 +136,7 @@ class Backend:
         share: Sequence[str] = (),
         network_owner: bool = False,
         workers: int | None = None,
+        keeping: Keeping | None = None,
     ) -> None:
         self.address = address
         self.instance = instance
@@ -139,7 +145,9 @@ class Backend:
         self._objects = Objects(self.name, instance)
         self._source, self._workers = exposed.source, workers
         self._run = secrets.token_hex(8)
-        counts = {name: Counts() for name in (*self._offer.served, DESCRIBE)}
+        self._keeper = None if keeping is None else Keeper(self._offer, instance, keeping, time.monotonic)
+        asked = [f"_reference.{verb}" for verb in REFERENCE_VERBS] if keeping is not None else []
+        counts = {name: Counts() for name in (*self._offer.served, DESCRIBE, *asked)}
         self.metrics = Metrics(self.name, instance, self.spec.version, time.time(), counts)
         self._recounted = 0.0
         self._calls: dict[str, ServedCall] = {}
@@ -180,14 +188,22 @@ class Backend:
         parts = lane_subscription(owner, module, self.instance)
         self._lane = lane = Lane(connection, parts, self._control_arrived, self._lane_opened)
         self._congestion = {"line": Congestion(connection, self._go_on), "lane": Congestion(lane, self._go_on)}
-        runner = Runner(Mailbox(self._loop), _THREADS, name=self.name, source=self._source, workers=self._workers)
+        runner = Runner(
+            Mailbox(self._loop), _THREADS, name=self.name, source=self._source, workers=self._workers,
+            fetch=None if self._keeper is None else self._keeper.fetch,
+        )  # fmt: skip
         self._runner = runner
         going_on: list[asyncio.Task[None]] = []
         try:
             for instance in (self.instance, ANYONE):
                 await connection.subscribe(control_subscription(owner, module, instance), self._control_arrived)
             if self.spec.classes:
-                await connection.subscribe(object_subscription(owner, module, self.instance), self._object_called)
+                objects = object_subscription(owner, module, self.instance, "object")
+                await connection.subscribe(objects, self._object_called)
+            if self._keeper is not None:
+                self._keeper.references.take_up(self._loop.time())
+                values = object_subscription(owner, module, self.instance, "ref")
+                await connection.subscribe(values, self._reference_called)
             await answer_questions(
                 connection, self.address, self.spec.summary, self.metrics_now,
                 visible=self._offer.callable_by, publish=self.publish, dropped=self._question_dropped,
@@ -283,6 +299,8 @@ class Backend:
                     call.tell_place(now)
                 self._finished.expire(now)
                 self._objects.expire(now)
+                if self._keeper is not None:
+                    self._keeper.references.expire(time.monotonic())
             # A part of them each time: were it all at once, what arrives meanwhile would wait.
             for call in old[turn::_TICKS_OF_OLD_CALLS]:
                 call.look_after(now)
@@ -336,8 +354,7 @@ class Backend:
             self._refuse(f"{subject.institute}/{subject.person}", subject.method, delivered.reply, error)
 
     def _open(self, subject: CallSubject, call_id: str, delivered: Delivered, kept: KeptObject | None = None) -> None:
-        runner = self._runner
-        if runner is None:
+        if self._runner is None:
             return
         message = unpack(delivered.payload)
         decided = self._decided.get(subject)
@@ -352,6 +369,27 @@ class Backend:
                 raise UnknownMember(self.name, subject.method, None)  # it needs an object
             elif isinstance(served.method.function, type):
                 served, at_end = self._objects.constructing(served, caller, self._loop.time)
+        keep = None
+        if message.meta.get("keep") is True and served is not None:
+            keep = self._keeps(served, caller, delivered.reply, target)
+        decided = _Decided(target, caller, served, usage, counts)
+        call = self._begin(self._runner, decided, call_id, delivered, message, at_end, keep)
+        if kept is not None and at_end is not None:
+            self._objects.use(kept)
+        call.act(call.responder.opened(message, self._loop.time()))
+
+    def _begin(
+        self,
+        runner: Runner,
+        decided: _Decided,
+        call_id: str,
+        delivered: Delivered,
+        message: Message,
+        at_end: Callable[[str], None] | None = None,
+        keep: Keep | None = None,
+    ) -> ServedCall:
+        """Return a call that is open from now on; raises `Busy` when there is no room for it."""
+        target, caller, served, usage, counts = decided
         usage.check_room(target, caller, is_stream=served is not None and served.style in STREAMS)
         if served is not None:
             for admission in served.admissions:
@@ -366,14 +404,43 @@ class Backend:
             loop=self._loop,
             reply=delivered.reply,
             at_end=at_end,
+            keep=keep,
         )  # fmt: skip
-        actions = call.responder.opened(message, self._loop.time())
         self._calls[call_id] = self._young[call_id] = call
         call.usage.enter(call)
         call.counts.begun += 1
-        if kept is not None and at_end is not None:
-            self._objects.use(kept)
-        call.act(actions)
+        return call
+
+    def _keeps(self, served: Served, caller: Caller, reply: str, target: str) -> Keep:
+        if self._keeper is None or served.style in STREAMS or isinstance(served.method.function, type):
+            raise UnknownMember(self.name, f"{served.method.spec.name}.keep", None)
+        return self._keeper.keep(caller, connection_of(reply), target.removeprefix(f"{self.name}."))
+
+    def _reference_called(self, delivered: Delivered) -> None:
+        """Take a request to a value that is kept here."""
+        asked = self._asked(delivered, parse_object)
+        if asked is None or self._keeper is None or self._runner is None:
+            return
+        subject, call_id = asked
+        caller, session = Caller(subject.institute, subject.person), connection_of(delivered.reply)
+        references = self._keeper.references
+        try:
+            if subject.method == RELEASE:
+                references.release(subject.object_id, caller, session)
+            elif subject.method == RENEW:
+                references.renew(caller, session, time.monotonic())
+            else:
+                message = unpack(delivered.payload)
+                grant = message.meta.get("grant")
+                served = self._keeper.served(subject, session, grant if isinstance(grant, str) else None)
+                usage = self._usage.setdefault(caller, Usage(self._held_bytes_each))
+                counts = self.metrics.methods[f"_reference.{subject.method}"]
+                target = f"{self.name}: reference.{subject.method}"
+                decided = _Decided(target, caller, served, usage, counts)
+                call = self._begin(self._runner, decided, call_id, delivered, message)
+                call.act(call.responder.opened(message, self._loop.time()))
+        except LandbridgeError as error:
+            self._refuse(str(caller), subject.method, delivered.reply, error)
 
     def _decide_anew(self, subject: CallSubject) -> _Decided:
         caller = Caller(subject.institute, subject.person)

@@ -23,6 +23,7 @@ from ..backend.loading import load
 from ..backend.logs import CallFilter
 from ..backend.service import Backend
 from ..broker.events import refuses_credentials
+from ..datasets.serving import file_exposure, names_data
 from ..errors import BrokerUnreachable, InvalidName, NothingToServe, PermissionDenied
 from ..hub.serve import access_for_serving, is_own_network
 from ..hub.serve import serve as run_backend
@@ -31,6 +32,7 @@ from ..names import OWNER_INSTITUTE, Address, check_institute, check_module, par
 from ..security import check_pattern
 from .console import clip, json_text, safe, say
 from .ending import run_command
+from .keeping import keeping_for
 from .logs import LogFormat, log_to_stderr
 from .methodhelp import signature_text
 
@@ -103,8 +105,7 @@ def _load_and_serve(order: _Order, line: Line) -> None:
     log_to_stderr(level, order.log_format, facts, CallFilter())
     metrics = _handed_down(order.metrics)
     with _stdout_kept() as stdout:
-        module = _loaded(order.what, address)
-        exposed = exposure(module)
+        exposed, file = _exposed(order.what, address)
         access = access_for_serving(address, order.profile)
         owner = is_own_network(order.profile)
         announcer = _Announcer(stdout, order, exposed, patterns, owner, _url(metrics))
@@ -115,7 +116,7 @@ def _load_and_serve(order: _Order, line: Line) -> None:
 
             def ready(backend: Backend) -> None:
                 # Told before it is shown: who has seen it and sends a signal means a backend that serves.
-                line.serving(module.__file__, lambda: loop.call_soon_threadsafe(stop.set))
+                line.serving(file, lambda: loop.call_soon_threadsafe(stop.set))
                 announcer.announce(backend)
 
             await run_backend(
@@ -125,6 +126,7 @@ def _load_and_serve(order: _Order, line: Line) -> None:
                 instance=order.instance,
                 workers=order.workers,
                 grace_s=order.grace_s,
+                keeping=keeping_for(order.name, order.instance, access),
                 metrics=metrics,
                 ready=ready,
                 stop=stop,
@@ -132,6 +134,14 @@ def _load_and_serve(order: _Order, line: Line) -> None:
             )  # fmt: skip
 
         asyncio.run(serve())
+
+
+def _exposed(what: str, address: Address) -> tuple[Exposure, str | None]:
+    """Return what is to be served, and the file that has its code."""
+    if names_data(what):
+        return file_exposure(what), None
+    module = _loaded(what, address)
+    return exposure(module), module.__file__
 
 
 def _handed_down(descriptor: int | None) -> socket.socket | None:
@@ -238,6 +248,7 @@ class _Announcer:
             "instance": backend.instance,
             "pid": os.getpid(),
             "methods": {name: {"share": [*self.patterns, *methods[name].share]} for name in backend.spec.methods},
+            "datasets": {name: {"share": [*self.patterns, *methods[name].share]} for name in backend.spec.datasets},
             "notices": list(self.exposed.notices),
             **({"metrics": self.metrics_url} if self.metrics_url else {}),
         }
@@ -252,7 +263,15 @@ def _report(backend: Backend, exposed: Exposure, patterns: tuple[str, ...], owne
             lines.append(f"      {clip(safe(method.summary), 100)}")
         if exposed.methods[name].share:
             lines.append(f"      also shared with {', '.join(exposed.methods[name].share)}")
+    for name, dataset in backend.spec.datasets.items():
+        lines.append(f"  data set {name}" + (f": {clip(safe(dataset.summary), 100)}" if dataset.summary else ""))
+        if exposed.methods[name].share:
+            lines.append(f"      also shared with {', '.join(exposed.methods[name].share)}")
     whom = [f"everybody of {institute}", *(["you, the owner of this network"] if owner else []), *patterns]
     lines.append(f"Shared with {', '.join(whom)}.")
-    lines.append(f"How to call it: landbridge describe {backend.name}")
+    if backend.spec.methods or backend.spec.classes:
+        lines.append(f"How to call it: landbridge describe {backend.name}")
+    for name in backend.spec.datasets:
+        address = backend.name if len(backend.spec.datasets) == 1 else f"{backend.name}.{name}"
+        lines.append(f'How to read it, in Python: landbridge.open("{address}")')
     return "\n".join(lines)

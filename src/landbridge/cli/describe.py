@@ -5,7 +5,7 @@ from __future__ import annotations
 import textwrap
 from typing import Any
 
-from ..contract import ClassSpec, MethodSpec, ModuleSpec, docstring
+from ..contract import ClassSpec, DatasetSpec, MethodSpec, ModuleSpec, docstring
 from ..contract.schema import JsonSchema
 from ..contract.schema import describe as type_text
 from ..names import parse_address
@@ -35,6 +35,10 @@ def describe(address: str, /, *, profile: str | None = None, json: bool = False)
     if where.member is None:
         show_json(spec.to_json()) if json else show(safe(_module(spec)))
         return
+    if where.member in spec.datasets:
+        dataset = spec.datasets[where.member]
+        show_json({"module": spec.name, **dataset.to_json()}) if json else show(safe(_dataset(spec, dataset)))
+        return
     cls = spec.classes.get(where.member)
     method = method_of(spec, where.member, me) if cls is None else cls.init
     if json:
@@ -55,11 +59,21 @@ def _module(spec: ModuleSpec) -> str:
         if cls.summary:
             lines.extend(textwrap.wrap(cls.summary, 100, initial_indent=" " * 6, subsequent_indent=" " * 6))
         lines += [textwrap.indent(f".{each}{signature_text(method)}", " " * 6) for each, method in cls.methods.items()]
+    for name, dataset in spec.datasets.items():
+        lines.append(f'  data set {name}: landbridge.open("{spec.name}.{name}") in Python')
+        if dataset.summary:
+            lines.extend(textwrap.wrap(dataset.summary, 100, initial_indent=" " * 6, subsequent_indent=" " * 6))
     if spec.methods or spec.classes:
         lines += ["", f"More of one of them: landbridge describe {spec.name}.{'METHOD' if spec.methods else 'CLASS'}"]
-    else:
+    elif not spec.datasets:
         lines.append("  It shows you no methods: its owner has not shared any with you.")
     return "\n".join(lines)
+
+
+def _dataset(spec: ModuleSpec, dataset: DatasetSpec) -> str:
+    address = f"{spec.name}.{dataset.name}"
+    said = dataset.doc or "Its owner says nothing of it."
+    return f'data set {address}\n\n{said}\n\nHow to read it, in Python: landbridge.open("{address}")'
 
 
 def _class(spec: ModuleSpec, cls: ClassSpec) -> str:

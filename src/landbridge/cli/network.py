@@ -10,7 +10,7 @@ from ..client.link import Link
 from ..client.lookup import CATALOGUE, describe, items
 from ..client.loop import wait_for
 from ..contract import MethodSpec, ModuleSpec
-from ..errors import BrokerUnreachable, Malformed, PermissionDenied, UnknownMember
+from ..errors import BrokerUnreachable, InvalidName, Malformed, PermissionDenied, UnknownMember
 from ..hub.access import resolve
 from ..names import Address, nearest
 
@@ -92,12 +92,17 @@ def method_of(spec: ModuleSpec, member: str, me: str) -> MethodSpec:
     ------
     UnknownMember
         When there is none of that name; the text says which was probably meant.
+    InvalidName
+        When it is a data set.
     PermissionDenied
         When the module shows nothing at all.
     """
     found = spec.methods.get(member)
     if found is None:
-        if not spec.methods and not spec.classes:
+        if member in spec.datasets:
+            address = f"{spec.name}.{member}"
+            raise InvalidName(address, "method", f'it is a data set; read it in Python: landbridge.open("{address}")')
+        if not spec.methods and not spec.classes and not spec.datasets:
             raise PermissionDenied(
                 f"{spec.name} shows {me} none of its methods: they are not shared with {me}. "
                 f"Ask {spec.name.partition('/')[0]} to serve it with --share {me}."

@@ -1,4 +1,4 @@
-"""``landbridge serve``: the functions of a Python file, callable by colleagues. The work is done in `backend`."""
+"""``landbridge serve``: the functions of a Python file, or data, for colleagues. The work is done in `backend`."""
 
 from __future__ import annotations
 
@@ -36,15 +36,17 @@ def serve(
     log_level: Literal["debug", "info", "warning", "error"] = "info",
     json: bool = False,
 ) -> int:
-    """Make the functions of a Python file callable by colleagues, until Ctrl-C.
+    """Make the functions of a Python file callable by colleagues, or a data file readable, until Ctrl-C.
 
-    Only what the file names is served: the functions in its __all__, or those with @landbridge.method. When the process
-    that serves them dies, it is started again.
+    Only what a Python file names is served: the functions in its __all__, or those with @landbridge.method or
+    @landbridge.dataset. Of a data file, colleagues read the parts they select. When the process that serves dies, it is
+    started again.
 
     Parameters
     ----------
     what
-        A Python file, the folder of a package, or the name of a module that can be imported.
+        A Python file, the folder of a package, or the name of a module that can be imported; or data: a file
+        (NetCDF, HDF5, GRIB, Parquet, CSV), a Zarr folder, or a pattern such as 'sst_*.nc', in quotes.
     name
         What it is called in the network: institute/module.
     share

@@ -348,7 +348,7 @@ class AsyncCall:
         if self._class is None:
             return value
         if self._made is None:  # whoever awaits it again gets the same object, which is released once
-            handle = Handle(self._address, value)
+            handle = Handle.made(self._address, value)
             lease = handle.lease()
             self._network._link_now.leases.keep(lease)
             self._made = AsyncObject(self._network, handle, lease, self._class)

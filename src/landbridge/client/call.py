@@ -7,6 +7,7 @@ import os
 import sys
 import threading
 import time
+import weakref
 from collections import deque
 from collections.abc import Generator, Iterator, Sequence
 from queue import Empty, SimpleQueue
@@ -72,6 +73,8 @@ class Call:
         self.target = target
         # Held while the call runs: a network that nobody holds disconnects.
         self._network: object | None = network
+        # Where references come from; weakly, as the call is to hold the network only while it runs.
+        self._refer = weakref.WeakMethod(network._refer) if hasattr(network, "_refer") else None
         self._pid = os.getpid()
         self.progress: Progress | None = None
         self.bytes_sent = 0
@@ -179,7 +182,7 @@ class Call:
         if not self._has_value:
             if frame is None:
                 raise self._changed("now is a stream")
-            self._value = revive(wire.decode(frame), self._spec.returns, self._types)
+            self._value = revive(self._decoded(frame), self._spec.returns, self._types)
             self._has_value = True
             self._frame = None
         return self._value
@@ -245,7 +248,7 @@ class Call:
                     if not isinstance(event, Item):
                         _print(event, view)
                         continue
-                    value = revive(wire.decode(event.frame), self._spec.items, self._types)
+                    value = revive(self._decoded(event.frame), self._spec.items, self._types)
                     io_loop().call_soon_threadsafe(self.took_in_loop, event)
                     view.pause()
                     yield value
@@ -255,6 +258,15 @@ class Call:
         self._raise_error()
         if self._frame is not None:
             raise self._changed("now returns one value")
+
+    def _decoded(self, frame: memoryview | bytearray) -> object:
+        return wire.decode(frame, reference_of=self._referred)
+
+    def _referred(self, data: wire.ReferenceData) -> object:
+        refer = None if self._refer is None else self._refer()
+        if refer is None:
+            raise RuntimeError(f"{self.target} gives a reference, and nobody holds the network that it is in any more.")
+        return refer(data)
 
     def _raise_error(self) -> None:
         if self._error is not None:
@@ -315,6 +327,7 @@ class Call:
         size: int,
         options: Options = DEFAULT,
         handle: Handle | None = None,
+        extras: dict[str, Any] | None = None,
     ) -> None:
         """Start the call on `link`."""
         self._link = link
@@ -327,7 +340,7 @@ class Call:
             self,
             options.timeout_s,
             idempotent=idempotent,
-            extras=options.extras(),
+            extras={**options.extras(), **extras} if extras else options.extras(),
             handle=handle,
         )
 

@@ -27,7 +27,7 @@ def new_class(network: Network, where: Address, spec: ClassSpec, types: dict[str
 
     def make(*args: Any, **kwargs: Any) -> RemoteObject:
         link = network._link()
-        handle = Handle(where, construct(*args, **kwargs))
+        handle = Handle.made(where, construct(*args, **kwargs))
         lease = handle.lease()
         io_loop().call_soon_threadsafe(link.leases.keep, lease)
         made: RemoteObject = object_class(network, link, handle, lease)

@@ -410,7 +410,7 @@ class Link:
         if error is not None:
             now = self._loop.time()
             if isinstance(error, ModuleOffline) and request.handle is not None:
-                error = ObjectGone(f"The object whose {request.target} was called", "its backend has gone")
+                error = ObjectGone(f"What {request.target} was asked of", "its backend has gone")
             elif isinstance(error, ModuleOffline):
                 error = self.directory.offline_error(f"{request.target.institute}/{request.target.module}")
             elif isinstance(error, Busy) and request.cancelled:
@@ -514,8 +514,8 @@ class Link:
     def _subject_of(self, handle: Handle, method: str) -> str:
         access, where = self.access, handle.where
         return object_subject(
-            access.institute, access.person, where.institute, where.module, handle.instance, handle.object_id,
-            method.rpartition(".")[2],
+            access.institute, access.person, where.institute, where.module, handle.instance, handle.kind,
+            handle.object_id, method.rpartition(".")[2],
         )  # fmt: skip
 
     def tell(self, handle: Handle, method: str) -> None:

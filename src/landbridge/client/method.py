@@ -6,11 +6,13 @@ import inspect
 from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict
+from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from .. import wire
 from ..contract import MethodSpec, bind, docstring, lower_arguments, signature
+from ..errors import Malformed
 from ..names import Address
 from .call import Call
 from .functions import Functions
@@ -21,6 +23,7 @@ from .watching import shown
 
 if TYPE_CHECKING:
     from .network import Network
+    from .references import Reference
 
 __all__ = ["Method", "new_method"]
 
@@ -33,12 +36,13 @@ class Method:
     ============  ==========================================================================
     ``m(...)``    call, wait, return the value (or, for a generator, an iterator)
     ``m.start``   call, return a `Call` at once
+    ``m.keep``    call, leave the value where it is, return a `Reference` to it
     ``m.map``     call for each tuple of zipped iterables; values in order
     ``m.options`` the same method with other options
     ============  ==========================================================================
     """
 
-    __slots__ = ("__dict__", "__weakref__", "_address", "_handle", "_network", "_options", "_spec", "_types")
+    __slots__ = ("__dict__", "__weakref__", "_address", "_extras", "_handle", "_network", "_options", "_spec", "_types")
 
     def __init__(
         self,
@@ -48,7 +52,9 @@ class Method:
         types: dict[str, type],
         options: Options = DEFAULT,
         handle: Handle | None = None,
+        extras: dict[str, Any] | None = None,
     ) -> None:
+        self._extras = extras
         self._network = network
         self._address = address
         self._spec = spec
@@ -60,8 +66,26 @@ class Method:
         """Call the method and wait for its value."""
         if self._spec.streams:
             return iter(self.start(*args, **kwargs))
+        return self._waited_for(args, kwargs, self._extras)
+
+    def keep(self, *args: Any, **kwargs: Any) -> Reference:
+        """Call the method, leave its value where it was made, and return a reference to it.
+
+        Only a summary travels. The value is fetched by `Reference.get`, opened lazily by `Reference.open`, or passed on
+        by giving the reference to another method.
+        """
+        from .references import Reference
+
+        if self._spec.streams:
+            raise TypeError(f"{self._address} is a stream, and only a single value can be kept")
+        kept = self._waited_for(args, kwargs, {**(self._extras or {}), "keep": True})
+        if not isinstance(kept, Reference):
+            raise Malformed(f"{self._address} was to keep its value, and sent it")
+        return kept
+
+    def _waited_for(self, args: tuple[Any, ...], kwargs: dict[str, Any], extras: dict[str, Any] | None) -> Any:
         # Nothing is copied: until the value is here, whoever could change an array waits for it.
-        call = self._begin(bind(self._spec, args, kwargs), copies=False)
+        call = self._begin(bind(self._spec, args, kwargs), copies=False, extras=extras)
         try:
             return call.result()
         finally:
@@ -71,16 +95,18 @@ class Method:
     def start(self, *args: Any, **kwargs: Any) -> Call:
         """Call the method and return at once."""
         # Copied: the caller may change an array as soon as this returns.
-        return self._begin(bind(self._spec, args, kwargs), copies=True)
+        return self._begin(bind(self._spec, args, kwargs), copies=True, extras=self._extras)
 
-    def _begin(self, bound: dict[str, Any], *, copies: bool) -> Call:
+    def _begin(self, bound: dict[str, Any], *, copies: bool, extras: dict[str, Any] | None) -> Call:
         functions = Functions()
-        parts = wire.encode(lower_arguments(bound, functions.stand_in))
+        stand_in = partial(travels_for, functions, self._address.institute)
+        parts = wire.encode(lower_arguments(bound, stand_in))
         if copies:
             parts = [bytes(part) if isinstance(part, memoryview) else part for part in parts]
         call = Call(str(self._address), self._spec, self._types, self._network, functions)
         link, size = self._network._link(), wire.size_bytes(parts)
-        io_loop().call_soon_threadsafe(call.begin, link, self._address, parts, size, self._options, self._handle)
+        begin = partial(call.begin, link, self._address, parts, size, self._options, self._handle, extras)
+        io_loop().call_soon_threadsafe(begin)
         return call
 
     def map(self, *iterables: Iterable[Any], **constant: Any) -> Iterator[Any]:
@@ -139,7 +165,7 @@ class Method:
         return self._with(Options(timeout_s, logs), self._handle)
 
     def _with(self, options: Options, handle: Handle | None) -> Method:
-        method = type(self)(self._network, self._address, self._spec, self._types, options, handle)
+        method = type(self)(self._network, self._address, self._spec, self._types, options, handle, self._extras)
         vars(method).update(vars(self))
         return method
 
@@ -162,6 +188,16 @@ class Method:
         from .glance import method_glance
 
         return method_glance(self)
+
+
+def travels_for(functions: Functions, institute: str, value: Any) -> object:
+    """Return what travels to an institute in the place of a function or a reference; what is neither, as it is."""
+    for_institute = getattr(type(value), "_for", None)
+    if for_institute is not None and type(value).__module__ == f"{__package__}.references":
+        return for_institute(value, institute)
+    if callable(value) and not isinstance(value, type):
+        return functions.stand_in(value)
+    return value
 
 
 def new_method(network: Network, address: Address, spec: MethodSpec, types: dict[str, type]) -> Method:

@@ -19,13 +19,16 @@ from typing import TYPE_CHECKING, Any
 from ..contract import ModuleSpec
 from ..errors import BrokerUnreachable, InvalidName, LandbridgeError, UnknownMember
 from ..names import Address, nearest, parse_address
+from ..wire import ReferenceData
 from .access import Access
 from .classes import new_class
+from .datasets import OpensDatasets, RemoteDataset, new_dataset
 from .link import Link
 from .lookup import describe
 from .loop import exiting, in_io_thread, io_loop, stay_if_exiting, wait_for
 from .method import Method, new_method
 from .objects import RemoteClass
+from .references import Reference
 from .types import types_of
 
 __all__ = ["Institute", "Method", "Module", "Network"]
@@ -51,11 +54,14 @@ class Network:
     reopen : callable
         Module-level function that gives the network (address ""), or what is at an address of it, in another process
         (for pickling).
+    open_dataset : callable
+        Opens a data set of the network.
     """
 
-    def __init__(self, access: Access, reopen: Callable[..., Any]) -> None:
+    def __init__(self, access: Access, reopen: Callable[..., Any], open_dataset: OpensDatasets) -> None:
         self._access = access
         self._reopen = reopen
+        self._open_dataset = open_dataset
         self._pid = 0
         self._closed = False
         self._connect()
@@ -118,14 +124,17 @@ class Network:
     def _describe(self, where: Address) -> ModuleSpec:
         return wait_for(describe(self._link(), where))
 
-    def _method(self, address: str) -> Method:
+    def _member(self, address: str) -> Method | RemoteDataset:
         where = parse_address(address)
         module = _new_module(self, where.institute, where.module)
         _fill(module, self._describe(where))
         found = vars(module).get(where.member or "")
-        if not isinstance(found, Method):
+        if not isinstance(found, Method | RemoteDataset):
             raise UnknownMember(str(module), where.member or "", nearest(where.member or "", vars(module)))
         return found
+
+    def _refer(self, data: ReferenceData) -> Reference:
+        return Reference(self, data)
 
     def _known(self) -> list[str]:
         return sorted(self._link().modules)
@@ -213,7 +222,7 @@ class Institute:
 
 
 class Module:
-    """A module of an institute; its methods, and the types of their signatures, are its attributes.
+    """A module of an institute; its methods, data sets, and the types of their signatures, are its attributes.
 
     It has no other public name, so that nothing a module is called can be in the way.
     """
@@ -236,7 +245,8 @@ class Module:
         return f"{self._where.institute}/{self._where.module}"
 
     def __repr__(self) -> str:
-        names = ", ".join(name for name, value in vars(self).items() if isinstance(value, Method | RemoteClass))
+        members = Method | RemoteClass | RemoteDataset
+        names = ", ".join(name for name, value in vars(self).items() if isinstance(value, members))
         return f"<landbridge module {self}: {names}>"
 
     def _repr_html_(self) -> str:
@@ -301,6 +311,8 @@ def _fill(module: Module, spec: ModuleSpec) -> None:
         members[name] = new_method(module._network, module._where._replace(member=name), method, types)
     for name, cls in spec.classes.items():
         members[name] = new_class(module._network, module._where._replace(member=name), cls, types)
+    for name, dataset in spec.datasets.items():
+        members[name] = new_dataset(module._network, module._where._replace(member=name), dataset)
     about = {"__doc__": spec.doc, "__module__": "landbridge.remote", "__slots__": ()}
     with _filling:
         vars(module).clear()

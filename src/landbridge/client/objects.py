@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import weakref
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from ..contract import ClassSpec, docstring, signature
 from ..errors import Malformed
 from ..names import Address
-from ..protocol import LEASE_S, RELEASE, RENEW
+from ..protocol import LEASE_S, RELEASE, RENEW, HeldKind
 from .loop import io_loop
 
 if TYPE_CHECKING:
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from .link import Link
     from .network import Network
 
-__all__ = ["Handle", "Leases", "RemoteClass", "RemoteObject", "class_about"]
+__all__ = ["Handle", "Leases", "RemoteClass", "RemoteObject", "class_about", "release"]
 
 _RENEW_S = LEASE_S / 3
 
@@ -29,23 +30,29 @@ class Handle:
     Attributes
     ----------
     where : Address
-        Its class.
+        Its class, or what made the value.
     instance, object_id : str
         The backend, and the object there.
+    kind : str
+        ``object``, or ``ref`` for a value that is kept.
     """
 
-    __slots__ = ("__weakref__", "instance", "object_id", "where")
+    __slots__ = ("__weakref__", "instance", "kind", "object_id", "where")
 
-    def __init__(self, where: Address, made: object) -> None:
+    def __init__(self, where: Address, instance: str, object_id: str, kind: HeldKind = "object") -> None:
+        self.where, self.instance, self.object_id, self.kind = where, instance, object_id, kind
+
+    @classmethod
+    def made(cls, where: Address, made: object) -> Handle:
+        """Return the handle of what a constructor has made, as it answered; raises `Malformed`."""
         match made:
             case {"object": str(object_id), "instance": str(instance)} if _is_id(object_id) and _is_id(instance):
-                self.where, self.instance, self.object_id = where, instance, object_id
-            case _:
-                raise Malformed(f"{where} makes something that is no object")
+                return cls(where, instance, object_id)
+        raise Malformed(f"{where} makes something that is no object")
 
     def lease(self) -> Handle:
         """Return a copy for `Leases`: what renews the lease must not be what holds the object."""
-        return Handle(self.where, {"object": self.object_id, "instance": self.instance})
+        return Handle(self.where, self.instance, self.object_id, self.kind)
 
 
 def _is_id(text: str) -> bool:
@@ -53,28 +60,37 @@ def _is_id(text: str) -> bool:
 
 
 class Leases:
-    """Keeps the leases of the objects of one link; in the link's loop."""
+    """Keeps the leases of the objects and kept values of one link; in the link's loop."""
 
     def __init__(self, link: Link) -> None:
         self._link = link
         self._leases: set[Handle] = set()
+        self._held: Counter[str] = Counter()  # several may stand for one kept value
         self._renewed_at = 0.0
 
     def keep(self, lease: Handle) -> None:
         """Renew the lease of an object from now on."""
         self._leases.add(lease)
+        self._held[lease.object_id] += 1
 
     def release(self, lease: Handle) -> None:
         """Let the backend let go of an object."""
         if lease in self._leases:
             self._leases.discard(lease)
-            self._link.tell(lease, RELEASE)
+            self._held[lease.object_id] -= 1
+            if not self._held[lease.object_id]:
+                del self._held[lease.object_id]
+                self._link.tell(lease, RELEASE)
 
     def tick(self, now: float) -> None:
         """Let time pass."""
         if self._leases and now - self._renewed_at >= _RENEW_S:
             self._renewed_at = now
             for lease in self._leases:
+                if lease.kind == "object":
+                    self._link.tell(lease, RENEW)
+            # One message keeps all values that a backend keeps for this connection.
+            for lease in {lease.instance: lease for lease in self._leases if lease.kind == "ref"}.values():
                 self._link.tell(lease, RENEW)
 
 
@@ -113,7 +129,7 @@ class RemoteObject:
     def __init__(self, network: Network, link: Link, handle: Handle, lease: Handle) -> None:
         self._network = network
         self._handle = handle
-        self._finalizer = weakref.finalize(handle, _release, link, lease, os.getpid())
+        self._finalizer = weakref.finalize(handle, release, link, lease, os.getpid())
         self._finalizer.atexit = (
             False  # the connection ends then, and the backend lets go of them when it does not hear
         )
@@ -134,7 +150,8 @@ class RemoteObject:
         return f"<landbridge object of {self._handle.where}>"
 
 
-def _release(link: Link, lease: Handle, pid: int) -> None:
+def release(link: Link, lease: Handle, pid: int) -> None:
+    """Let go of what nobody here holds any more; in a forked child it is its parent's."""
     if pid == os.getpid():
         io_loop().call_soon_threadsafe(link.leases.release, lease)
 

@@ -14,7 +14,7 @@ from .methodspec import MethodSpec, ParameterSpec
 from .rebuild import rebuild_types, revive
 from .shelltext import parse_text
 from .signature import docstring, signature
-from .spec import ClassSpec, ModuleSpec
+from .spec import ClassSpec, DatasetSpec, ModuleSpec
 
 if TYPE_CHECKING:
     from .check import Method, arguments_schema
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ClassSpec",
+    "DatasetSpec",
     "Method",
     "MethodSpec",
     "ModuleSpec",

@@ -37,6 +37,17 @@ class Notes(NamedTuple):
     predicates: list[Callable[[Any], bool]]
 
 
+class Lazy:
+    """Says in ``Annotated[xr.Dataset, lb.lazy]`` that a reference is to arrive as a lazy data set, not as its value."""
+
+    def __repr__(self) -> str:
+        """Return how it is written."""
+        return "lazy"
+
+
+lazy = Lazy()
+
+
 def read_notes(metadata: Iterable[Any]) -> Notes:
     """Return metadata sorted; a plain text is the unit.
 
@@ -47,6 +58,9 @@ def read_notes(metadata: Iterable[Any]) -> Notes:
     """
     notes = Notes({}, {}, [])
     for note in _flat(metadata):
+        if note is lazy:
+            notes.json["x-lazy"] = True
+            continue
         if isinstance(note, str):
             notes.json.setdefault("x-unit", printable(note, 100))
             continue

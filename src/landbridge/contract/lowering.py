@@ -22,8 +22,8 @@ _PLAIN = frozenset({type(None), bool, int, float, complex, str, bytes, bytearray
 _MAX_INT_BITS = 1000  # as in a description
 _CONTAINERS = frozenset({list, tuple, dict, set, frozenset})
 
-StandIn = Callable[[Callable[..., Any]], object]
-"""Keeps a function of the caller, and returns what travels in its place."""
+StandIn = Callable[[Any], object]
+"""Returns what travels in the place of something that stays: a function of the caller, a reference."""
 
 
 class OwnersDefault(enum.Enum):
@@ -47,9 +47,8 @@ def lower_arguments(value: Any, stand_in: StandIn | None = None) -> Any:
     value : object
         An argument, a dict of them, or a result.
     stand_in : callable, optional
-        Called with each function in `value`, once for each; returns what travels in its place. Anything that can be
-        called counts, but for classes, and for objects that are made plain. Without it, functions are left for the
-        wire to refuse.
+        Called with everything in `value` that is not plain and cannot be made so, once for each; returns what travels
+        in its place, or the thing itself. Without it, functions are left for the wire to refuse.
 
     Returns
     -------
@@ -63,8 +62,8 @@ def lower_arguments(value: Any, stand_in: StandIn | None = None) -> Any:
     >>> lower_arguments({"basins": [Basin.NORTH], "first": 2006})
     {'basins': ['n'], 'first': 2006}
     >>> kept = []
-    >>> def keep(function):
-    ...     kept.append(function)
+    >>> def keep(value):
+    ...     kept.append(value)
     ...     return f"function {len(kept) - 1}"
     >>> lower_arguments({"progress": print, "first": 2006}, keep), kept
     ({'progress': 'function 0', 'first': 2006}, [<built-in function print>])
@@ -107,7 +106,7 @@ def _lower(value: Any, seen: dict[int, tuple[Any, Any]], stand_in: StandIn | Non
         return lowered
     parts = _parts(value)
     if parts is None:
-        if stand_in is None or not callable(value) or isinstance(value, type):
+        if stand_in is None or isinstance(value, type):
             return value
         lowered = stand_in(value)
     elif isinstance(parts, tuple):

@@ -20,9 +20,9 @@ from .classes import class_members, constructor, refuse_type
 from .defaults import json_form
 from .docs import ParsedDoc, read_doc
 from .hints import Compiled, HintReader
-from .methodspec import KINDS, Kind, MethodSpec, ParameterSpec, is_parameter_name
+from .methodspec import KINDS, MAX_DOC_CHARS, Kind, MethodSpec, ParameterSpec, is_parameter_name
 from .schema import JsonSchema
-from .spec import ClassSpec, ModuleSpec
+from .spec import ClassSpec, DatasetSpec, ModuleSpec
 
 __all__ = ["read_module"]
 
@@ -40,6 +40,7 @@ def read_module(
     members: Mapping[str, Callable[..., Any]],
     *,
     classes: Mapping[str, type] | None = None,
+    datasets: Mapping[str, tuple[str, Mapping[str, Callable[..., Any]]]] | None = None,
     version: str = "",
     pure: Collection[str] = (),
     idempotent: Collection[str] = (),
@@ -56,6 +57,9 @@ def read_module(
         The functions that it exposes, by name.
     classes : mapping of str to type, optional
         The classes that it exposes, by name; `landbridge.contract.class_members` tells which of their methods.
+    datasets : mapping of str to (str, mapping of str to callable), optional
+        The data sets that it exposes, by name: what their owner says of each, and what answers each thing that can be
+        asked of it.
     version : str
         As its owner states it.
     pure : collection of str
@@ -71,7 +75,7 @@ def read_module(
     methods : dict of str to Method
         By the names of `ModuleSpec.callables`: functions (``mean``), classes (``Grid``: its `Method.function` makes an
         object) and their methods (``Grid.mean``: its `Method.function` takes the object first, unless the spec says
-        that it is static).
+        that it is static); and what can be asked of data sets (``sst.open``), static like a method of a class.
 
     Raises
     ------
@@ -98,6 +102,13 @@ def read_module(
         check_member(member)
         class_specs[member], of_class = _read_class(reading, f"{name}.{member}", cls)
         methods |= of_class
+    dataset_specs: dict[str, DatasetSpec] = {}
+    for member, (said, verbs) in (datasets or {}).items():
+        check_member(member)
+        dataset_specs[member] = DatasetSpec(member, printable(said, MAX_DOC_CHARS), read_doc(said).summary)
+        for verb, function in verbs.items():
+            method = methods[f"{member}.{verb}"] = _read_function(reading, f"{name}.{member}.{verb}", function)
+            method.spec = replace(method.spec, static=True, idempotent=True)
     parsed = read_doc(doc)
     whole = printable(inspect.cleandoc(doc), 64 * 1024) if doc else ""
     spec = ModuleSpec(
@@ -108,6 +119,7 @@ def read_module(
         methods={member: methods[member].spec for member in members},
         types=reading.hints.types,
         classes=class_specs,
+        datasets=dataset_specs,
     )
     try:
         spec = ModuleSpec.from_json(

@@ -1,4 +1,4 @@
-"""What a module promises, as frozen values that travel: its methods, classes, and the types they mention.
+"""What a module promises, as frozen values that travel: its methods, classes, data sets, and the types they mention.
 
 A `ModuleSpec` is made at the backend by `landbridge.contract.read_module`, goes out as JSON, and is all that a caller
 ever knows of a module. Types are JSON Schema (2020-12) with these additional keywords:
@@ -7,6 +7,7 @@ ever knows of a module. Types are JSON Schema (2020-12) with these additional ke
 ``x-landbridge``      what JSON has no type for: ``enum``, ``flag``, ``dataclass``, ``model``, ``typeddict``,
                       ``namedtuple``, ``ndarray``, ``xarray.DataArray``, ``datetime``, ``tuple``, ``set``, ``complex``,
                       ``function`` (of the caller) …
+``x-lazy``            a reference arrives as a lazy data set
 ``x-unit``            unit of a number or array, as its author wrote it
 ``x-dtype``           dtype of an ndarray
 ``x-enum-names``      names of the members, in the order of ``enum``
@@ -29,12 +30,12 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ..errors import InvalidName, Malformed
-from ..names import parse_address
+from ..names import check_member, parse_address
 from .fields import list_of, object_of, text_of
 from .methodspec import MAX_DOC_CHARS, MethodSpec
 from .schema import JsonSchema, clean_types, measure, named_type
 
-__all__ = ["ClassSpec", "ModuleSpec"]
+__all__ = ["ClassSpec", "DatasetSpec", "ModuleSpec"]
 
 _MAX_CALLABLES = 2000
 
@@ -89,6 +90,39 @@ class ClassSpec:
 
 
 @dataclass(frozen=True)
+class DatasetSpec:
+    """One data set of a module. What can be asked of it is the same for all: ``spec/datasets.md``.
+
+    Attributes
+    ----------
+    name : str
+        Its name in the module.
+    doc : str
+        What its owner says of it.
+    summary : str
+        First sentence of it.
+    """
+
+    name: str
+    doc: str = ""
+    summary: str = ""
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the JSON form, without what is empty."""
+        return {key: value for key in ("name", "doc", "summary") if (value := getattr(self, key))}
+
+    @staticmethod
+    def from_json(obj: object) -> DatasetSpec:
+        """Return the spec that `obj`, from anywhere and measured already, describes."""
+        entry = object_of(obj, "a data set")
+        try:
+            name = check_member(text_of(entry, "name", 100))
+        except InvalidName as error:
+            raise Malformed(f"the name of a data set: {error}") from None
+        return DatasetSpec(name, text_of(entry, "doc", MAX_DOC_CHARS), text_of(entry, "summary", 1000))
+
+
+@dataclass(frozen=True)
 class ModuleSpec:
     """All that a caller knows of a module.
 
@@ -108,6 +142,8 @@ class ModuleSpec:
         Schemas of the types that the signatures mention, by name: the ``$defs`` of all other schemas.
     classes : mapping of str to ClassSpec
         Its classes, in the order of the owner.
+    datasets : mapping of str to DatasetSpec
+        Its data sets, in the order of the owner.
     """
 
     name: str
@@ -117,6 +153,7 @@ class ModuleSpec:
     methods: Mapping[str, MethodSpec] = field(default_factory=dict)
     types: dict[str, JsonSchema] = field(default_factory=dict)
     classes: Mapping[str, ClassSpec] = field(default_factory=dict)
+    datasets: Mapping[str, DatasetSpec] = field(default_factory=dict)
 
     def callables(self) -> dict[str, MethodSpec]:
         """Return all that can be called: methods, classes (their constructor), and ``Class.method``.
@@ -134,7 +171,7 @@ class ModuleSpec:
         return found
 
     def only(self, names: Iterable[str]) -> ModuleSpec:
-        """Return the spec with these methods and classes, and with no types but those that they mention.
+        """Return the spec with these members, and with no types but those that they mention.
 
         Examples
         --------
@@ -142,7 +179,8 @@ class ModuleSpec:
         >>> list(spec.only(["mean"]).methods)
         ['mean']
         """
-        members = {name: self.classes.get(name) or self.methods[name] for name in names}
+        known: dict[str, MethodSpec | ClassSpec | DatasetSpec] = {**self.methods, **self.classes, **self.datasets}
+        members = {name: known[name] for name in names}
         wanted: set[str] = set()
         to_read: list[Any] = [member.to_json() for member in members.values()]
         while to_read:
@@ -160,6 +198,7 @@ class ModuleSpec:
             methods={name: member for name, member in members.items() if isinstance(member, MethodSpec)},
             types={name: self.types[name] for name in self.types if name in wanted},
             classes={name: member for name, member in members.items() if isinstance(member, ClassSpec)},
+            datasets={name: member for name, member in members.items() if isinstance(member, DatasetSpec)},
         )
 
     def to_json(self) -> dict[str, Any]:
@@ -171,6 +210,8 @@ class ModuleSpec:
         out["methods"] = [method.to_json() for method in self.methods.values()]
         if self.classes:
             out["classes"] = [cls.to_json() for cls in self.classes.values()]
+        if self.datasets:
+            out["datasets"] = [dataset.to_json() for dataset in self.datasets.values()]
         out["types"] = dict(self.types)
         return out
 
@@ -208,6 +249,12 @@ class ModuleSpec:
             if cls.name in classes or cls.name in methods or cls.name in types:
                 raise Malformed(f"two members or types of a module have the name {cls.name}")
             classes[cls.name] = cls
+        datasets: dict[str, DatasetSpec] = {}
+        for entry in list_of(top.get("datasets", []), "data sets", max(left, 0)):
+            dataset = DatasetSpec.from_json(entry)
+            if any(dataset.name in others for others in (datasets, classes, methods, types)):
+                raise Malformed(f"two members or types of a module have the name {dataset.name}")
+            datasets[dataset.name] = dataset
         name = top.get("name")
         try:
             address = parse_address(name) if isinstance(name, str) else None
@@ -223,6 +270,7 @@ class ModuleSpec:
             methods=methods,
             types=types,
             classes=classes,
+            datasets=datasets,
         )
 
 

@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable, Sequence
 
 from ..backend.expose import Exposure
+from ..backend.keeping import Keeping
 from ..backend.metrics import prometheus_text
 from ..backend.metrics_http import serve_metrics
 from ..backend.service import Backend
@@ -65,6 +66,7 @@ async def serve(
     ready: Callable[[Backend], None],
     stop: asyncio.Event,
     lost: Callable[[str], None],
+    keeping: Keeping | None = None,
     metrics: socket.socket | None = None,
 ) -> None:
     """Serve until `stop` is set.
@@ -93,6 +95,8 @@ async def serve(
         When to end.
     lost : callable
         Told in words when the broker goes away or comes back.
+    keeping : Keeping, optional
+        What it takes to keep values for callers.
     metrics : socket, optional
         Where metrics are shown until `stop` is set: it listens on this computer.
 
@@ -104,7 +108,10 @@ async def serve(
         When no broker answers, or the connection has ended for good.
     """
     patterns = [check_pattern(pattern) for pattern in share]
-    backend = Backend(address, exposed, instance=instance, share=patterns, network_owner=network_owner, workers=workers)
+    backend = Backend(
+        address, exposed,
+        instance=instance, share=patterns, network_owner=network_owner, workers=workers, keeping=keeping,
+    )  # fmt: skip
     ended: list[str] = []
     denied: list[str] = []
 

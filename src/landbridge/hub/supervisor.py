@@ -18,6 +18,7 @@ from types import FrameType
 from typing import Any
 
 from ..errors import CallLost, NothingToServe, printable
+from .backends import Instances
 from .child import Child, start_child
 from .restarts import End, GiveUp, Passed, Restarts, how_it_ended
 from .watch import Snapshot, snapshot
@@ -130,10 +131,12 @@ class _Supervisor:
         self._start, self._name, self._reload, self._say, self._sockets = start, name, reload, say, sockets
         self._grace_s = grace_s
         self._restarts = Restarts()
-        self._instance = _new_instance()
+        self._instances = Instances(name)
+        self._instance = self._instances.claim()
         self._current: Child | None = None
         self._newer: Child | None = None
         self._newer_instance = ""
+        self._instance_of: dict[Child, str] = {}
         self._leaving: list[Child] = []
         self._has_served = False
         self._again_at: float | None = None
@@ -150,6 +153,7 @@ class _Supervisor:
     def run(self, told: list[int], wakeup: socket.socket) -> int:
         """Supervise until all has ended; `told` gets the signals, `wakeup` is readable when there may be one."""
         self._current = self._start({"instance": self._instance, "event": "serving"})
+        self._instance_of[self._current] = self._instance
         while self._ending is None or self.children():
             self._wait(wakeup)
             now = time.monotonic()
@@ -237,6 +241,9 @@ class _Supervisor:
             end = child.end(now)
             if end is None:
                 continue
+            instance = self._instance_of.pop(child)
+            if child is not self._current:  # what takes the place of that has its id
+                self._instances.give_back(instance)
             if child is self._current:
                 self._current = None
                 self._current_ended(end, now)
@@ -293,10 +300,12 @@ class _Supervisor:
     def _started(self, event: str, instance: str) -> Child | None:
         """Start a further backend; None when the system lets us start no process, which it may again soon."""
         try:
-            return self._start({"instance": instance, "event": event})
+            child = self._start({"instance": instance, "event": event})
         except OSError as error:
             self._say(f"No process could be started for {self._name}: {printable(error, 200)}.")
             return None
+        self._instance_of[child] = instance
+        return child
 
     def _look_for_changes(self, now: float) -> None:
         if self._file is None:
@@ -315,11 +324,7 @@ class _Supervisor:
             self._again_at = now
         else:
             # Both may serve for a moment, so it has an id of its own.
-            self._newer_instance = _new_instance()
+            self._newer_instance = self._instances.claim()
             self._newer = self._started("reloaded", self._newer_instance)
             if self._newer is None:
                 self._say("The one before goes on serving. Save the file once more to try it again.")
-
-
-def _new_instance() -> str:
-    return os.urandom(16).hex()

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import re
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from ..errors import InvalidName, Malformed
 from ..names import check_institute, check_member, check_module, check_person
@@ -33,11 +33,13 @@ __all__ = [
     "RENEW",
     "CallSubject",
     "ControlSubject",
+    "HeldKind",
     "ObjectSubject",
     "call_subject",
     "call_subscription",
     "catalogue_subject",
     "check_reply",
+    "connection_of",
     "control_subject",
     "control_subscription",
     "inbox_subject",
@@ -76,6 +78,10 @@ _ID = re.compile(r"[0-9a-f]{32}")
 _OPERATION = re.compile(r"[a-z]{1,16}")
 
 
+HeldKind = Literal["object", "ref"]
+"""What a backend holds for its callers: objects of its classes, and results that stay with it."""
+
+
 class CallSubject(NamedTuple):
     """Who calls what."""
 
@@ -87,13 +93,14 @@ class CallSubject(NamedTuple):
 
 
 class ObjectSubject(NamedTuple):
-    """Who calls which method of which object."""
+    """Who calls which method of which object, or asks what of which reference."""
 
     institute: str
     person: str
     owner: str
     module: str
     instance: str
+    kind: HeldKind
     object_id: str
     method: str
 
@@ -191,21 +198,21 @@ def _check_method(token: str) -> None:
 
 
 def object_subject(
-    institute: str, person: str, owner: str, module: str, instance: str, object_id: str, method: str
+    institute: str, person: str, owner: str, module: str, instance: str, kind: HeldKind, object_id: str, method: str
 ) -> str:
-    """Return the subject of a request to a method of an object."""
-    return f"lb.ctl.{institute}.{person}.{owner}.{module}.{instance}.object.{object_id}.{method}"
+    """Return the subject of a request to a method of an object, or to a reference."""
+    return f"lb.ctl.{institute}.{person}.{owner}.{module}.{instance}.{kind}.{object_id}.{method}"
 
 
-def object_subscription(owner: str, module: str, instance: str) -> str:
-    """Return what one backend subscribes to for the methods of its objects."""
-    return f"lb.ctl.*.*.{owner}.{module}.{instance}.object.*.*"
+def object_subscription(owner: str, module: str, instance: str, kind: HeldKind) -> str:
+    """Return what one backend subscribes to for the methods of its objects, or for its references."""
+    return f"lb.ctl.*.*.{owner}.{module}.{instance}.{kind}.*.*"
 
 
 def parse_object(subject: str) -> ObjectSubject:
-    """Return who calls which method of which object, every token checked; raises `Malformed` as `parse_call` does."""
+    """Return who asks what of which object or reference, checked; raises `Malformed` as `parse_call` does."""
     tokens = subject.split(".", 11)
-    if len(tokens) != 10 or tokens[0] != "lb" or tokens[1] != "ctl" or tokens[7] != "object":
+    if len(tokens) != 10 or tokens[0] != "lb" or tokens[1] != "ctl" or tokens[7] not in ("object", "ref"):
         raise Malformed("not the subject of a request to an object")
     try:
         check_institute(tokens[2], reserved=True)
@@ -218,7 +225,8 @@ def parse_object(subject: str) -> ObjectSubject:
         raise Malformed(f"the subject holds {error.name}, which may not name {error.what}") from None
     if not _ID.fullmatch(tokens[6]) or not _ID.fullmatch(tokens[8]):
         raise Malformed("the subject holds an id that is not 32 hexadecimal digits")
-    return ObjectSubject(tokens[2], tokens[3], tokens[4], tokens[5], tokens[6], tokens[8], tokens[9])
+    kind: HeldKind = "object" if tokens[7] == "object" else "ref"
+    return ObjectSubject(tokens[2], tokens[3], tokens[4], tokens[5], tokens[6], kind, tokens[8], tokens[9])
 
 
 def parse_control(subject: str) -> ControlSubject:
@@ -249,6 +257,17 @@ def parse_catalogue(subject: str) -> tuple[str, str]:
         return check_institute(tokens[2], reserved=True), check_module(tokens[3])
     except InvalidName as error:
         raise Malformed(f"the subject holds {error.name}, which may not name {error.what}") from None
+
+
+def connection_of(reply: str) -> str:
+    """Return the connection that an inbox belongs to, of a reply that `check_reply` has let pass.
+
+    Examples
+    --------
+    >>> connection_of("_INBOX.awi.bob." + "c" * 32 + "." + "a" * 32 + ".0") == "c" * 32
+    True
+    """
+    return reply.split(".", 4)[3]
 
 
 def check_reply(reply: str, institute: str, person: str, call_id: str | None = None) -> str:

@@ -11,6 +11,7 @@ from .claims import (
     verify_jwt,
 )
 from .credentials import MAX_CREDENTIALS_BYTES, Credentials
+from .grants import Grant, read_grant, sign_grant
 from .identity import Caller
 from .nkey import KeyPair, Kind, new_key
 from .policy import Decision, check_pattern, decide
@@ -24,6 +25,7 @@ __all__ = [
     "Caller",
     "Credentials",
     "Decision",
+    "Grant",
     "KeyPair",
     "Kind",
     "Role",
@@ -37,7 +39,9 @@ __all__ = [
     "net_imports",
     "new_key",
     "operator_jwt",
+    "read_grant",
     "scope",
+    "sign_grant",
     "template",
     "user_jwt",
     "verify_jwt",

@@ -11,8 +11,21 @@ Examples
 """
 
 from .codec import decode, encode
-from .frame import DEFAULT, Limits, size_bytes
+from .frame import DEFAULT, Limits, joined, size_bytes
 from .functions import Function
+from .references import ReferenceData, may_hold_references
 from .room import Room, room
 
-__all__ = ["DEFAULT", "Function", "Limits", "Room", "decode", "encode", "room", "size_bytes"]
+__all__ = [
+    "DEFAULT",
+    "Function",
+    "Limits",
+    "ReferenceData",
+    "Room",
+    "decode",
+    "encode",
+    "joined",
+    "may_hold_references",
+    "room",
+    "size_bytes",
+]

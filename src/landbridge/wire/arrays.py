@@ -71,7 +71,7 @@ def _read_array(payload: object, source: Source) -> Array:
     if not dtype.itemsize and count > 2**20:
         raise Malformed("an array has a million items without content")
     array: Array = np.ndarray(tuple(shape), dtype, buffer=data, order=order)
-    if not (array.flags.writeable and array.flags.aligned):
+    if not ((array.flags.writeable or source.read_only) and array.flags.aligned):
         array = array.copy(order=order)
     if dtype.kind in "bUV" and (wrong := check_content(array)):
         raise Malformed(f"an array cannot be right: {wrong}")

@@ -17,6 +17,7 @@ from .frame import DEFAULT, INLINE_BYTES, Limits, Part, Sink, Source, frame_part
 from .functions import TAG as _FUNCTION
 from .functions import FunctionOf, Functions
 from .places import LEAVES, TooDeep, TooMany, locate, survey
+from .references import ReferenceData, ReferenceOf
 from .refusals import refusal
 from .tags import Refused, decoder_for, encoder_for
 
@@ -197,10 +198,13 @@ def _depth_problem(value: object) -> tuple[str, str, str]:
 class _Reader:
     """One frame being read."""
 
-    __slots__ = ("functions", "level", "limits", "source")
+    __slots__ = ("functions", "level", "limits", "reference_of", "source")
 
-    def __init__(self, source: Source, limits: Limits, functions: Functions | None) -> None:
+    def __init__(
+        self, source: Source, limits: Limits, functions: Functions | None, reference_of: ReferenceOf | None
+    ) -> None:
         self.source, self.limits, self.functions, self.level = source, limits, functions, 0
+        self.reference_of = reference_of
 
     def unpack(self, data: bytes) -> object:
         if len(data) > 1024 and (b"\xdd" in data or b"\xdc" in data):
@@ -243,16 +247,24 @@ class _Reader:
         decoder = decoder_for(pair[0])
         if decoder is None:
             raise Malformed(f"unknown tag {pair[0][:60]!r}")
-        return decoder(pair[1], self.source)
+        value = decoder(pair[1], self.source)
+        if type(value) is ReferenceData and self.reference_of is not None:
+            return self.reference_of(value)
+        return value
 
 
 def decode(
-    frame: bytes | bytearray | memoryview, *, limits: Limits = DEFAULT, function_of: FunctionOf | None = None
+    frame: bytes | bytearray | memoryview,
+    *,
+    limits: Limits = DEFAULT,
+    function_of: FunctionOf | None = None,
+    reference_of: ReferenceOf | None = None,
+    read_only: bool = False,
 ) -> object:
     r"""Return the value that a frame holds.
 
     Arrays are writable and aligned. If `frame` is writable (a bytearray, or a memoryview of one) they are views of
-    it and keep it alive; otherwise each is copied once.
+    it and keep it alive; otherwise each is copied once, unless they may be read-only.
 
     Parameters
     ----------
@@ -263,6 +275,10 @@ def decode(
     function_of : callable, optional
         Returns what to put in the place of the caller's function with a number, 0 to 63; asked once for each. Only
         for the arguments of a call: without it, a frame that holds functions is refused.
+    reference_of : callable, optional
+        Returns what to put in the place of a reference; without it, references are `ReferenceData`.
+    read_only : bool
+        Leave arrays of a frame that cannot be written to as views of it, which cannot be written to either.
 
     Raises
     ------
@@ -283,7 +299,9 @@ def decode(
     try:
         header, source = split_frame(frame, limits)
         functions = None if function_of is None else Functions(function_of)
-        reader = _Reader(source or _NOTHING, limits, functions)
+        if source is not None:
+            source.read_only = read_only
+        reader = _Reader(source or _NOTHING, limits, functions, reference_of)
         value = reader.unpack(header)
         if source is not None:
             source.check_all_taken()

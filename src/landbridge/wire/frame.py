@@ -12,13 +12,25 @@ receiver who puts the frame into aligned memory can use the arrays where they li
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
 from ..errors import Malformed, ProtocolMismatch, TooLarge
+from .room import room
 
-__all__ = ["DEFAULT", "INLINE_BYTES", "Limits", "Part", "Sink", "Source", "frame_parts", "size_bytes", "split_frame"]
+__all__ = [
+    "DEFAULT",
+    "INLINE_BYTES",
+    "Limits",
+    "Part",
+    "Sink",
+    "Source",
+    "frame_parts",
+    "joined",
+    "size_bytes",
+    "split_frame",
+]
 
 Part: TypeAlias = bytes | memoryview
 
@@ -74,6 +86,22 @@ def size_bytes(parts: Iterable[Part]) -> int:
     return sum(map(len, parts))
 
 
+def joined(parts: Sequence[Part]) -> memoryview:
+    """Return the parts of a frame as one, in memory that is aligned and may be written to.
+
+    Examples
+    --------
+    >>> bytes(joined([b"abc", memoryview(b"de")]))
+    b'abcde'
+    """
+    whole = room(size_bytes(parts))
+    begin = 0
+    for part in parts:
+        whole[begin : begin + len(part)] = part
+        begin += len(part)
+    return whole
+
+
 def frame_parts(header: bytes, buffers: list[Part]) -> list[Part]:
     """Return the parts of one frame; they are not joined, because joining would copy every array."""
     if not buffers:
@@ -112,10 +140,11 @@ class Source:
     array by array), and a buffer nobody takes is data that no rule has looked at; both are refused.
     """
 
-    __slots__ = ("_left", "_spans", "_view")
+    __slots__ = ("_left", "_spans", "_view", "read_only")
 
     def __init__(self, view: memoryview, spans: list[tuple[int, int]]) -> None:
         self._view, self._spans, self._left = view, spans, set(range(len(spans)))
+        self.read_only = False  # whether arrays may be left as views that cannot be written to
 
     def take(self, reference: object) -> bytes | memoryview:
         """Return the binary data that a payload refers to: bytes as they are, or a buffer by its index."""

@@ -17,7 +17,7 @@ WHERE = Address("geomar", "grids", "Grid")
 
 
 def handle(number: int = 1) -> Handle:
-    return Handle(WHERE, {"object": f"{number:032x}", "instance": "a" * 32})
+    return Handle(WHERE, "a" * 32, f"{number:032x}")
 
 
 class Link:
@@ -46,7 +46,7 @@ class Link:
 )
 def test_what_is_no_object_becomes_no_handle(made):
     with pytest.raises(Malformed, match="no object"):
-        Handle(WHERE, made)
+        Handle.made(WHERE, made)
 
 
 def test_leases_are_renewed_well_before_they_end_and_not_all_the_time():

@@ -83,11 +83,12 @@ def test_a_method_of_a_class_that_is_none_is_malformed(method):
         parse_call(f"lb.call.awi.bob.geomar.ocean.{method}")
 
 
+@pytest.mark.parametrize("kind", ["object", "ref"])
 @pytest.mark.parametrize("method", ["mean", RENEW, RELEASE])
-def test_a_request_to_an_object_tells_which_and_what(method):
-    subject = object_subject("awi", "bob", "geomar", "ocean", INSTANCE, CALL, method)
-    assert parse_object(subject) == ObjectSubject("awi", "bob", "geomar", "ocean", INSTANCE, CALL, method)
-    assert matches(object_subscription("geomar", "ocean", INSTANCE), subject)
+def test_a_request_to_an_object_or_reference_tells_which_and_what(method, kind):
+    subject = object_subject("awi", "bob", "geomar", "ocean", INSTANCE, kind, CALL, method)
+    assert parse_object(subject) == ObjectSubject("awi", "bob", "geomar", "ocean", INSTANCE, kind, CALL, method)
+    assert matches(object_subscription("geomar", "ocean", INSTANCE, kind), subject)
     with pytest.raises(Malformed):
         parse_control(subject)
 
@@ -98,7 +99,7 @@ def test_a_request_to_an_object_tells_which_and_what(method):
     + [(9, wrong) for wrong in ["", "*", "_private", "__init__", "_renew\n", "mean\n", "a" * 129, "Grid:mean"]],
 )
 def test_a_request_to_an_object_with_a_wrong_token_is_malformed(place, token):
-    tokens = object_subject("awi", "bob", "geomar", "ocean", INSTANCE, CALL, "mean").split(".")
+    tokens = object_subject("awi", "bob", "geomar", "ocean", INSTANCE, "object", CALL, "mean").split(".")
     tokens[place] = token
     with pytest.raises(Malformed):
         parse_object(".".join(tokens))

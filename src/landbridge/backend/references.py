@@ -1,0 +1,456 @@
+"""Results that stay here: who holds a reference to them, how long they live, and when they go to disk."""
+
+from __future__ import annotations
+
+import logging
+import secrets
+import threading
+import time
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from .. import wire
+from ..errors import Busy, ObjectGone, PermissionDenied
+from ..names import SERVICE_PERSON
+from ..protocol import LEASE_S
+from ..security import Caller, Grant, KeyPair, read_grant, sign_grant
+from .execution import own_errors
+from .expose import Verbs
+from .spill import SpillFolder
+from .summary import is_lazy, summary_of
+
+__all__ = ["EACH", "Kept", "Limits", "Reference", "References"]
+
+_log = logging.getLogger(__name__)
+
+EACH = 20_000
+"""References that one caller may hold at a backend."""
+
+_GRANT_S = 600
+_LONGEST_PIN_DAYS = 365.0
+
+
+@dataclass(frozen=True)
+class Limits:
+    """How much is kept.
+
+    Attributes
+    ----------
+    memory_bytes : int
+        In memory; what was used least recently goes to disk first.
+    disk_bytes : int
+        On disk.
+    each_bytes : int
+        For one caller, in memory and on disk.
+    """
+
+    memory_bytes: int
+    disk_bytes: int = 32 * 2**30
+    each_bytes: int = 16 * 2**30
+
+
+Session = tuple[Caller, str]
+"""One connection of a caller: what it holds is let go of when it has not been heard of for the length of a lease."""
+
+
+@dataclass(eq=False)
+class Kept:
+    """One value that stays here.
+
+    Attributes
+    ----------
+    value_id : str
+        Its id.
+    caller : Caller
+        Who had it made.
+    member : str
+        What made it.
+    size : int
+        Bytes of its frame; 0 for a lazy one, which stays as it is.
+    summary : dict
+        What is said of it.
+    frame : memoryview or None
+        The value as on the wire, in memory or on disk.
+    lazy : object
+        The value itself, if it is lazy.
+    spilled : bool
+        Whether it is on disk.
+    sessions : set
+        Who holds it.
+    pinned_until : float
+        Until when it is kept in any case, in seconds since 1970 UTC.
+    granted_until : float
+        Until when somebody else may fetch it, in seconds since 1970 UTC.
+    used : float
+        When it was last asked for, for choosing what goes to disk.
+    opened : mapping or None
+        What can be asked of it as of a data set, once that was asked.
+    """
+
+    value_id: str
+    caller: Caller
+    member: str
+    size: int
+    summary: dict[str, Any]
+    frame: memoryview | None = None
+    lazy: object = None
+    spilled: bool = False
+    sessions: set[Session] = field(default_factory=set)
+    pinned_until: float = 0.0
+    granted_until: float = 0.0
+    used: float = 0.0
+    opened: Verbs | None = None
+
+    def value(self) -> object:
+        """Return the value; its arrays are views of what is kept, and cannot be written to."""
+        if self.frame is None:
+            return self.lazy
+        return wire.decode(self.frame.toreadonly(), read_only=True)
+
+    def record(self) -> dict[str, Any]:
+        """Return what is noted beside it on disk."""
+        return {
+            "caller": list(self.caller),
+            "member": self.member,
+            "summary": self.summary,
+            "sessions": [session for _, session in self.sessions],
+            "pinned_until": self.pinned_until,
+        }
+
+
+class References:
+    """The values that one backend keeps for its callers.
+
+    Parameters
+    ----------
+    module : str
+        ``institute/module``.
+    instance : str
+        The backend.
+    limits : Limits
+        How much is kept.
+    key : KeyPair
+        Signs grants. A backend that takes the place of another of the same module has the same.
+    folder : SpillFolder or None
+        Where values go that memory has no room for; None: nowhere.
+    """
+
+    def __init__(self, module: str, instance: str, *, limits: Limits, key: KeyPair, folder: SpillFolder | None) -> None:
+        self._module, self._instance, self._limits = module, instance, limits
+        self._key, self._folder = key, folder
+        self._kept: dict[str, Kept] = {}
+        self._held: defaultdict[Session, set[str]] = defaultdict(set)
+        self._leases: dict[Session, float] = {}
+        self._lock = threading.RLock()  # values are kept by the threads that made them
+        self._memory = self._disk = 0
+        self._count_of: Counter[Caller] = Counter()
+        self._bytes_of: Counter[Caller] = Counter()
+
+    def __len__(self) -> int:
+        return len(self._kept)
+
+    def take_up(self, now: float) -> None:
+        """Take up what an earlier run of this backend has left on disk; whoever held it has the time of a lease."""
+        if self._folder is None:
+            return
+        for value_id, record in self._folder.records():
+            try:
+                kept = _from_record(value_id, record, self._folder.map(value_id))
+            except (OSError, LookupError, TypeError, ValueError):
+                self._folder.remove(value_id)
+                continue
+            with self._lock:
+                self._add(kept)
+                for session in kept.sessions:
+                    self._hold(kept, session, now)
+
+    def keep(self, value: object, caller: Caller, session: str, member: str, now: float) -> wire.ReferenceData:
+        """Keep a value that a method has returned, and return what its caller gets instead.
+
+        Raises
+        ------
+        CannotTravel
+            When the value could not be sent, either: what is kept could never be had.
+        Busy
+            When the caller keeps too much here, or there is no room.
+        """
+        value_id = secrets.token_hex(16)
+        if is_lazy(value):
+            kept = Kept(value_id, caller, member, 0, summary_of(value, None), lazy=value)
+        else:
+            parts = wire.encode(value)
+            size = wire.size_bytes(parts)
+            self._check_room(member, caller, size)
+            kept = Kept(value_id, caller, member, size, summary_of(value, size), frame=wire.joined(parts))
+        kept.used = now
+        with self._lock:
+            self._check_room(member, caller, kept.size)
+            self._add(kept)
+            self._hold(kept, (caller, session), now)
+            try:
+                self._make_room(member)
+            except BaseException:
+                self._drop(kept)
+                raise
+        return self.data(kept)
+
+    def data(self, kept: Kept) -> wire.ReferenceData:
+        """Return what travels of a value."""
+        return wire.ReferenceData(self._module, kept.member, self._instance, kept.value_id, kept.summary)
+
+    def find(
+        self, value_id: str, caller: Caller, session: str | None, grant: str | None, what: str, now: float
+    ) -> Kept:
+        """Return a value that `caller` may have; the connection that asks, if it is the caller's own, holds it now.
+
+        Raises
+        ------
+        ObjectGone
+            When it is not here, or was made for somebody else and no grant is shown.
+        PermissionDenied
+            When the grant that is shown is not for this, or has ended.
+        """
+        with self._lock:
+            kept = self._kept.get(value_id)
+            own = kept is not None and kept.caller == caller
+            if kept is None or not (own or grant is not None):
+                raise ObjectGone(f"The value of {self._module} whose {what} was asked for", _WHY_GONE)
+            kept.used = now
+            if own and session is not None:
+                self._hold(kept, (caller, session), now)
+        if not own and grant is not None:
+            self._check_grant(kept, caller, grant)
+        return kept
+
+    def _check_grant(self, kept: Kept, caller: Caller, text: str) -> None:
+        grant = read_grant(text, self._key.public, now=time.time())
+        for_this = (grant.module, grant.value_id) == (self._module, kept.value_id)
+        if not for_this or caller != Caller(grant.institute, SERVICE_PERSON):
+            raise PermissionDenied(
+                f"The grant that {caller} shows is for a backend of {grant.institute} to have another value, or for "
+                "another institute. Pass the reference itself to the method that is to have it."
+            )
+
+    def grant(self, kept: Kept, institute: str) -> str:
+        """Return a grant for the backends of an institute; the value is kept until it ends."""
+        until = int(time.time()) + _GRANT_S
+        kept.granted_until = max(kept.granted_until, until)
+        return sign_grant(Grant(self._module, kept.value_id, institute, until), self._key)
+
+    def pin(self, kept: Kept, days: float) -> None:
+        """Keep a value for some days in any case, over a restart too; 0 ends that.
+
+        Raises
+        ------
+        Busy
+            When there is no room on disk.
+        """
+        with self._lock:
+            if kept.frame is None:
+                raise Busy(
+                    f"{self._module}.{kept.member}",
+                    "its value is lazy, and only what has been computed can be pinned",
+                )
+            kept.pinned_until = time.time() + days * 86_400 if days else 0.0
+            if kept.spilled:
+                self._note(kept)
+            elif days:
+                self._spill(kept, f"{self._module}.{kept.member}")
+
+    def renew(self, caller: Caller, session: str, now: float) -> None:
+        """Take note that a caller's connection is still there."""
+        with self._lock:
+            if (caller, session) in self._leases:
+                self._leases[caller, session] = now + LEASE_S
+
+    def release(self, value_id: str, caller: Caller, session: str) -> None:
+        """Take note that a connection no longer holds a value; it goes when nobody does and nothing else keeps it."""
+        with self._lock:
+            kept = self._kept.get(value_id)
+            if kept is not None and kept.caller == caller:
+                kept.sessions.discard((caller, session))
+                self._held[caller, session].discard(value_id)
+                self._drop_if_free(kept)
+
+    def expire(self, now: float) -> None:
+        """Let go of what nobody has a lease for any more."""
+        with self._lock:
+            for session in [session for session, until in self._leases.items() if now >= until]:
+                del self._leases[session]
+                for value_id in self._held.pop(session, ()):
+                    kept = self._kept.get(value_id)
+                    if kept is not None:
+                        kept.sessions.discard(session)
+            for kept in [kept for kept in self._kept.values() if not kept.sessions]:
+                self._drop_if_free(kept)
+
+    def _add(self, kept: Kept) -> None:
+        self._kept[kept.value_id] = kept
+        self._count_of[kept.caller] += 1
+        self._bytes_of[kept.caller] += kept.size
+        if kept.spilled:
+            self._disk += kept.size
+        else:
+            self._memory += kept.size
+
+    def _hold(self, kept: Kept, session: Session, now: float) -> None:
+        kept.sessions.add(session)
+        self._held[session].add(kept.value_id)
+        self._leases[session] = now + LEASE_S
+
+    def _drop_if_free(self, kept: Kept) -> None:
+        if not kept.sessions and time.time() >= max(kept.pinned_until, kept.granted_until):
+            self._drop(kept)
+
+    def _drop(self, kept: Kept) -> None:
+        if self._kept.pop(kept.value_id, None) is None:
+            return
+        for session in kept.sessions:
+            self._held[session].discard(kept.value_id)
+        self._count_of[kept.caller] -= 1
+        self._bytes_of[kept.caller] -= kept.size
+        if kept.spilled:
+            self._disk -= kept.size
+            if self._folder is not None:
+                self._folder.remove(kept.value_id)
+        else:
+            self._memory -= kept.size
+
+    def _check_room(self, member: str, caller: Caller, size: int) -> None:
+        target = f"{self._module}.{member}"
+        count, own = self._count_of[caller], self._bytes_of[caller]
+        if count >= EACH:
+            raise Busy(target, f"{caller} keeps {count:,} values at this backend already; release some")
+        if own + size > self._limits.each_bytes:
+            raise Busy(
+                target,
+                f"{caller} keeps {own:,} bytes at this backend, and {size:,} more would be beyond the "
+                f"{self._limits.each_bytes:,} that one caller may; release some",
+            )
+        if size > self._limits.memory_bytes and self._folder is None:
+            raise Busy(target, f"a value of {size:,} bytes has no room at this backend")
+
+    def _make_room(self, member: str) -> None:
+        """Put what was used least recently on disk until the rest fits into memory."""
+        if self._memory <= self._limits.memory_bytes:
+            return
+        in_memory = [kept for kept in self._kept.values() if kept.frame is not None and not kept.spilled]
+        for kept in sorted(in_memory, key=lambda kept: kept.used):
+            if self._memory <= self._limits.memory_bytes:
+                return
+            self._spill(kept, f"{self._module}.{member}")
+
+    def _spill(self, kept: Kept, target: str) -> None:
+        if kept.frame is None:
+            return
+        if self._folder is None or self._disk + kept.size > self._limits.disk_bytes:
+            raise Busy(target, "there is no room for a further value at this backend; release some")
+        try:
+            kept.frame = self._folder.write(kept.value_id, kept.frame, kept.record())
+            kept.opened = None  # which holds the memory that is to become free
+        except OSError as error:
+            _log.error("a kept value could not be written to disk: %s", error)
+            raise Busy(target, f"its backend cannot write to its disk ({error.strerror or error})") from None
+        kept.spilled = True
+        self._memory -= kept.size
+        self._disk += kept.size
+
+    def _note(self, kept: Kept) -> None:
+        if self._folder is None:
+            return
+        try:
+            self._folder.note(kept.value_id, kept.record())
+        except OSError as error:
+            raise Busy(
+                f"{self._module}.{kept.member}", f"its backend cannot write to its disk ({error.strerror or error})"
+            ) from None
+
+
+_WHY_GONE = (
+    "it was released, whoever held it was not heard of for ten minutes, its backend was started anew, or it was made "
+    "for somebody else. To keep one for longer, pin it"
+)
+
+
+def _from_record(value_id: str, record: dict[str, Any], frame: memoryview) -> Kept:
+    institute, person = record["caller"]
+    caller = Caller(str(institute), str(person))
+    return Kept(
+        value_id,
+        caller,
+        str(record["member"]),
+        len(frame),
+        dict(record["summary"]),
+        frame=frame,
+        spilled=True,
+        sessions={(caller, str(session)) for session in record["sessions"]},
+        pinned_until=float(record["pinned_until"]),
+    )
+
+
+class Reference:
+    """What callers can ask of a value that stays here: each method is called like one of an object of a class.
+
+    Parameters
+    ----------
+    kept : Kept
+        The value.
+    references : References
+        Where it is kept.
+    may_go : callable
+        Tells whether what a member made for a caller may go to an institute; raises `PermissionDenied` if not.
+    opens : callable
+        Tells what can be asked of a value as of a data set; None when it is none.
+    """
+
+    def __init__(
+        self,
+        kept: Kept,
+        references: References,
+        may_go: Callable[[str, Caller, str], None],
+        opens: Callable[[object], Verbs | None],
+    ) -> None:
+        self._kept, self._references, self._may_go, self._opens = kept, references, may_go, opens
+
+    def get(self) -> Any:
+        """Return the value."""
+        return self._kept.value()
+
+    def info(self) -> dict[str, Any]:
+        """Return what is said of the value, and how it is kept."""
+        kept = self._kept
+        state = "lazy" if kept.frame is None else "on disk" if kept.spilled else "in memory"
+        return {**kept.summary, "state": state, "pinned_until": kept.pinned_until or None}
+
+    def pin(self, days: float) -> dict[str, Any]:
+        """Keep the value for some days in any case."""
+        if not 0 <= days <= _LONGEST_PIN_DAYS:
+            raise ValueError(f"a value can be pinned for 0 to {_LONGEST_PIN_DAYS:g} days, not {days!r}")
+        with own_errors():
+            self._references.pin(self._kept, days)
+        return self.info()
+
+    def grant(self, institute: str) -> str:
+        """Return leave for the backends of an institute to have the value."""
+        with own_errors():
+            self._may_go(self._kept.member, self._kept.caller, institute)
+            return self._references.grant(self._kept, institute)
+
+    def open(self) -> dict[str, Any]:
+        """Return what is said of the value as a data set."""
+        described: dict[str, Any] = self._asked("open")()
+        return described
+
+    def select(self, version: str, wanted: list[Any]) -> Iterator[list[Any]]:
+        """Go through the blocks of parts of the value as a data set."""
+        yield from self._asked("select")(version, wanted)
+
+    def _asked(self, verb: str) -> Callable[..., Any]:
+        kept = self._kept
+        if kept.opened is None:
+            kept.opened = self._opens(kept.value())
+            if kept.opened is None:
+                raise TypeError(f"it is a {kept.summary['type']}, and only data sets can be opened; get it instead")
+        return kept.opened[verb]

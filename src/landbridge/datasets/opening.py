@@ -1,0 +1,161 @@
+"""From what an owner says of a data set to a lazy `xarray.Dataset`."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Hashable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import xarray
+from xarray.backends.common import AbstractDataStore
+from xarray.backends.store import StoreBackendEntrypoint
+from xarray.core import indexing
+
+from ..errors import Malformed
+from ..names import Address
+from .remote import RemoteArray, RemoteSource
+
+__all__ = ["Opened", "open_lazily"]
+
+_MOST_DIMENSIONS = 64
+_MOST_VARIABLES = 100_000
+
+
+@dataclass(frozen=True)
+class Opened:
+    """A data set that was opened: one version of it.
+
+    Attributes
+    ----------
+    source : RemoteSource
+        Where it is.
+    version : str
+        Which version was opened; selections are of this version, or fail.
+    raw : bool
+        Whether packed numbers, times and missing values are still to be decoded, as in a file.
+    attrs, encoding : dict
+        Of the data set.
+    variables : dict
+        All variables in the order of the owner, the large ones lazy.
+    coords : list
+        The names of those that are coordinates.
+    indexes : dict
+        The indexes of decoded data sets.
+    """
+
+    source: RemoteSource
+    version: str
+    raw: bool
+    attrs: dict[Any, Any]
+    encoding: dict[Any, Any]
+    variables: dict[Hashable, Any]
+    coords: list[Hashable]
+    indexes: Mapping[Any, Any]
+
+    def __dask_tokenize__(self) -> tuple[Any, ...]:
+        return self.source.__dask_tokenize__(), self.version
+
+
+def opened(source: RemoteSource) -> Opened:
+    """Open a data set.
+
+    Raises
+    ------
+    Malformed
+        When what the owner says of it is no description of a data set.
+    """
+    match source.open():
+        case {
+            "version": str(version),
+            "raw": bool(raw),
+            "dataset": xarray.Dataset() as small,
+            "lazy": list(lazy),
+            "variables": list(names),
+            "coords": list(coords),
+        } if len(names) <= _MOST_VARIABLES:
+            pass
+        case _:
+            raise Malformed(f"{source.address} does not describe itself as a data set")
+    found: dict[Hashable, Any] = {name: small.variables[name].to_base_variable() for name in small.variables}
+    indexed: dict[Hashable, Any] = {name: small.variables[name] for name in small.xindexes}
+    for each in lazy:
+        name, variable = _lazy_variable(source, version, each)
+        found[name] = variable
+    if len(found) != len(small.variables) + len(lazy) or set(names) != set(found) or not set(coords) <= set(found):
+        raise Malformed(f"{source.address} names its variables in two ways")
+    if not raw:
+        found.update(indexed)
+    _check_sizes(source.address, found)
+    ordered = {name: found[name] for name in names}
+    return Opened(source, version, raw, small.attrs, small.encoding, ordered, coords, small.xindexes)
+
+
+def _lazy_variable(source: RemoteSource, version: str, described: object) -> tuple[Hashable, xarray.Variable]:
+    match described:
+        case [name, list(dims), list(shape), np.dtype() as dtype, dict(attrs), dict(encoding), chunks] if (
+            isinstance(name, Hashable)
+            and len(dims) == len(shape) <= _MOST_DIMENSIONS
+            and all(type(length) is int and length >= 0 for length in shape)
+            and (chunks is None or isinstance(chunks, dict))
+        ):
+            array = RemoteArray(source, version, name, tuple(shape), dtype)
+        case _:
+            raise Malformed(f"{source.address} describes a variable in another form")
+    if math.prod(shape) * dtype.itemsize >= 2**62:
+        raise Malformed(f"{source.address} describes a variable that no memory could hold")
+    if chunks is not None:
+        encoding = {**encoding, "preferred_chunks": chunks}
+    return name, xarray.Variable(dims, indexing.LazilyIndexedArray(array), attrs, encoding)
+
+
+def _check_sizes(address: Address, variables: Mapping[Hashable, Any]) -> None:
+    sizes: dict[Hashable, int] = {}
+    for variable in variables.values():
+        for dim, length in zip(variable.dims, variable.shape, strict=True):
+            if sizes.setdefault(dim, length) != length:
+                raise Malformed(f"{address} has two lengths of the dimension {dim!r:.60}")
+
+
+class _Undecoded(AbstractDataStore):
+    """What xarray's decoding starts from: the variables as they are in the file."""
+
+    def __init__(self, opened: Opened) -> None:
+        self._opened = opened
+
+    def get_variables(self) -> dict[Hashable, Any]:
+        return self._opened.variables
+
+    def get_attrs(self) -> dict[Any, Any]:
+        return self._opened.attrs
+
+    def get_encoding(self) -> dict[Any, Any]:
+        return self._opened.encoding
+
+    def close(self) -> None:
+        pass
+
+
+def open_lazily(opened: Opened, **decoding: Any) -> xarray.Dataset:
+    """Return an opened data set as xarray knows it.
+
+    Parameters
+    ----------
+    opened : Opened
+        The data set.
+    **decoding
+        How to decode one that comes from files, as `xarray.open_dataset` has it: ``decode_times``, ``mask_and_scale``,
+        ``drop_variables`` and so on. One that was decoded by its owner only knows ``drop_variables``.
+    """
+    dropped = decoding.pop("drop_variables", None)
+    dropped = [dropped] if isinstance(dropped, str) else list(dropped or ())
+    if opened.raw:
+        dataset = StoreBackendEntrypoint().open_dataset(_Undecoded(opened), drop_variables=dropped, **decoding)
+    else:
+        coords = {name: opened.variables[name] for name in opened.variables if name in opened.coords}
+        data = {name: variable for name, variable in opened.variables.items() if name not in coords}
+        dataset = xarray.Dataset(data, xarray.Coordinates(coords, dict(opened.indexes)), opened.attrs)
+        dataset = dataset.drop_vars(dropped, errors="ignore")
+    dataset.encoding = {**opened.encoding, "source": f"landbridge://{opened.source.address}"}
+    return dataset

@@ -1,0 +1,189 @@
+"""The reader's side of a data set: arrays that fetch what is asked of them, and nothing else."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from xarray.backends import BackendArray
+from xarray.core import indexing
+
+from ..client.method import Method
+from ..client.network import Network
+from ..client.references import Reference
+from ..contract import MethodSpec, ParameterSpec
+from ..errors import CallLost, Malformed
+from ..names import Address
+
+__all__ = ["RemoteArray", "RemoteSource", "travelling"]
+
+_TRIES = 4
+"""How often a selection is fetched when its backend dies under it: data sets are only read, so that does no harm."""
+
+_SPECS = {
+    "open": MethodSpec("open", idempotent=True, static=True),
+    "select": MethodSpec(
+        "select",
+        parameters=(ParameterSpec("version"), ParameterSpec("wanted")),
+        streams=True,
+        idempotent=True,
+        static=True,
+    ),
+}
+
+
+@dataclass(frozen=True)
+class RemoteSource:
+    """Where a data set is, and how its owner is asked.
+
+    Attributes
+    ----------
+    network : Network
+        The network it is in; pickled as whom it was opened, so that other processes open their own.
+    address : Address
+        ``institute/module.name``.
+    reference : Reference, optional
+        The kept value that is read as a data set; held, so that it stays.
+    """
+
+    network: Network
+    address: Address
+    reference: Reference | None = None
+
+    def open(self) -> object:
+        """Return what the owner says of the data set; as it arrived, so not to be believed yet."""
+        return self._verb("open")()
+
+    def select(self, version: str, wanted: Sequence[tuple[object, list[Any], np.ndarray[Any, Any]]]) -> None:
+        """Fetch parts of variables, all with one call.
+
+        Parameters
+        ----------
+        version : str
+            The version of the data set that was opened.
+        wanted : sequence of (name, key, array)
+            Which variable, which part of it (`travelling` tells the form), and where it is put: an array of its shape
+            and dtype.
+
+        Raises
+        ------
+        DatasetChanged
+            When the data set is no longer the one that was opened.
+        LandbridgeError
+            When the owner cannot be reached, or says no.
+        """
+        asked = [[name, key] for name, key, _ in wanted]
+        arrays = [array for _, _, array in wanted]
+        for tries in range(1, _TRIES + 1):
+            try:
+                _fill(arrays, self._verb("select")(version, asked), str(self.address))
+            except CallLost:
+                if tries == _TRIES:
+                    raise
+            else:
+                return
+
+    def _verb(self, verb: str) -> Method:
+        if self.reference is not None:
+            return self.reference._method(_SPECS[verb])
+        where = self.address._replace(member=f"{self.address.member}.{verb}")
+        return Method(self.network, where, _SPECS[verb], {})
+
+    def __dask_tokenize__(self) -> tuple[str, ...]:
+        return str(self.address), "" if self.reference is None else self.reference._data.value_id
+
+
+def _fill(arrays: list[np.ndarray[Any, Any]], blocks: Iterator[object], target: str) -> None:
+    missing = sum(array.size for array in arrays)
+    for received in blocks:
+        match received:
+            case [int(position), list(start), np.ndarray() as block] if 0 <= position < len(arrays):
+                array = arrays[position]
+            case _:
+                raise Malformed(f"a block of {target} has another form")
+        place = tuple(slice(first, first + length) for first, length in zip(start, block.shape, strict=False))
+        fits = len(start) == block.ndim == array.ndim and all(type(first) is int and first >= 0 for first in start)
+        if not fits or array[place].shape != block.shape or not _is_same_dtype(block.dtype, array.dtype):
+            raise Malformed(f"a block of {target} does not fit what was asked for")
+        array[place] = block
+        missing -= block.size
+    if missing:
+        raise Malformed(f"{target} sent {missing:,} elements less than were asked for")
+
+
+def _is_same_dtype(arrived: np.dtype[Any], expected: np.dtype[Any]) -> bool:
+    return arrived == expected or np.can_cast(arrived, expected, "equiv")
+
+
+def travelling(key: indexing.ExplicitIndexer, shape: tuple[int, ...]) -> tuple[list[Any], tuple[int, ...]]:
+    """Return the form in which xarray's `key` travels, and the shape of what it selects from an array of `shape`.
+
+    Examples
+    --------
+    >>> travelling(indexing.BasicIndexer((slice(2, 4), 0)), (10, 5))
+    (['outer', [slice(2, 4, 1), 0]], (2,))
+    """
+    entries: list[Any] = []
+    lengths: list[int] = []
+    pointed: list[np.ndarray[Any, Any]] = []
+    for entry, size in zip(key.tuple, shape, strict=True):
+        if isinstance(entry, slice):
+            first, last, step = entry.indices(size)
+            # A step back to the first element ends at -1, which a slice would count from the other end.
+            entries.append(slice(first, None if last < 0 else last, step))
+            lengths.append(len(range(first, last, step)))
+        elif isinstance(entry, np.ndarray):
+            indices = entry.astype(np.int64, copy=False)
+            entries.append(indices)
+            if isinstance(key, indexing.VectorizedIndexer):
+                pointed.append(indices)
+            else:
+                lengths.append(indices.size)
+        else:
+            entries.append(int(entry))
+    if pointed:
+        return ["points", entries], (*np.broadcast_shapes(*(each.shape for each in pointed)), *lengths)
+    return ["outer", entries], tuple(lengths)
+
+
+class RemoteArray(BackendArray):
+    """A variable of a remote data set: indexing it fetches the part, with one call.
+
+    Parameters
+    ----------
+    source : RemoteSource
+        The data set.
+    version : str
+        Which version of it.
+    name : hashable
+        The variable.
+    shape : tuple of int
+        Its shape.
+    dtype : numpy.dtype
+        Its dtype.
+    """
+
+    __slots__ = ("dtype", "name", "shape", "source", "version")
+
+    def __init__(
+        self, source: RemoteSource, version: str, name: object, shape: tuple[int, ...], dtype: np.dtype[Any]
+    ) -> None:
+        self.source, self.version, self.name, self.shape, self.dtype = source, version, name, shape, dtype
+
+    def __getitem__(self, key: indexing.ExplicitIndexer) -> np.ndarray[Any, Any]:
+        travels, shape = travelling(key, self.shape)
+        selected: np.ndarray[Any, Any] = np.empty(shape, self.dtype)
+        if math.prod(shape):
+            self.source.select(self.version, [(self.name, travels, selected)])
+        return selected
+
+    async def async_getitem(self, key: indexing.ExplicitIndexer) -> np.ndarray[Any, Any]:
+        """Return the part in a coroutine, so that those of several variables are fetched at the same time."""
+        return await asyncio.to_thread(self.__getitem__, key)
+
+    def __dask_tokenize__(self) -> tuple[Any, ...]:
+        return self.source.__dask_tokenize__(), self.version, self.name

@@ -1,0 +1,165 @@
+"""Exposing data sets: a function that returns one, with `dataset`, or a file as it is."""
+
+from __future__ import annotations
+
+import inspect
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar, overload
+
+from ..backend.execution import own_errors
+from ..backend.expose import Exposed, Exposure, Verbs, marked
+from ..errors import printable
+from ..security import check_pattern
+
+if TYPE_CHECKING:
+    import xarray
+
+    from .sources import Source
+
+__all__ = ["MEMBER_OF_FILE", "dataset", "file_exposure", "names_data", "opens", "verbs"]
+
+_NAMELESS = "value"
+
+MEMBER_OF_FILE = "data"
+"""What the one data set of a module is called that serves a file."""
+
+F = TypeVar("F", bound="Callable[[], xarray.Dataset]")
+
+
+@overload
+def dataset(function: F, /) -> F: ...
+@overload
+def dataset(*, share: Sequence[str] = ...) -> Callable[[F], F]: ...
+def dataset(function: Any = None, /, *, share: Sequence[str] = ()) -> Any:
+    """Expose what a function returns as a data set when its module is served; at home the function stays what it is.
+
+    Colleagues open it lazily, with ``lb.open("institute/module.name")`` or by calling it like at home. The function is
+    called once, when the data set is first asked for, and again when a file that the data set was opened from has
+    changed. Each backend that serves the module must get the same data.
+
+    Parameters
+    ----------
+    function : callable, optional
+        Takes no arguments and returns an `xarray.Dataset`, lazy or not.
+    share : sequence of str
+        Who may read it beyond the owner's institute: ``awi/anna``, ``awi/*`` or ``*/*``.
+
+    Returns
+    -------
+    callable
+        The function itself.
+
+    Raises
+    ------
+    InvalidName
+        When an entry of `share` is not a pattern.
+    TypeError
+        When what is decorated is no function without parameters.
+
+    Examples
+    --------
+    >>> import landbridge as lb
+    >>> @lb.dataset(share=["awi/*"])
+    ... def sst():
+    ...     import xarray as xr
+    ...     return xr.Dataset({"sst": ("time", [14.1, 14.3])})
+    >>> sst().sizes["time"]
+    2
+    """
+    patterns = (share,) if isinstance(share, str) else tuple(share)
+    home = sys._getframe(1).f_globals.get("__name__", "")
+    rules = tuple(check_pattern(pattern) for pattern in patterns)
+
+    def expose(function: F) -> F:
+        if not inspect.isfunction(function) or inspect.iscoroutinefunction(function):
+            raise TypeError(f"lb.dataset exposes what a plain function returns, not {type(function).__name__}")
+        if inspect.signature(function).parameters:
+            raise TypeError(
+                f"{function.__name__} takes parameters, and a data set has none: readers select from it. Expose one "
+                "function for each data set, or use lb.method for what depends on arguments"
+            )
+        return marked(function, home, Exposed(function, share=rules, dataset=partial(_of_function, function)))
+
+    return expose if function is None else expose(function)
+
+
+def names_data(what: str) -> bool:
+    """Return whether `what` names data to be served, rather than a Python file, package or module.
+
+    Examples
+    --------
+    >>> names_data("sst_*.nc"), names_data("ocean.py"), names_data("scipy.stats")
+    (True, False, False)
+    """
+    if any(sign in what for sign in "*?["):
+        return True
+    path = Path(what)
+    return path.suffix != ".py" and path.exists() and not (path / "__init__.py").is_file()
+
+
+def file_exposure(what: str) -> Exposure:
+    """Return what a module exposes that serves a data file, a Zarr folder, or all files of a pattern as one data set.
+
+    Raises
+    ------
+    NothingToServe
+        When there is no such file, or it cannot be opened as a data set; the text says why.
+    MissingExtra
+        When a package is needed to read it.
+    """
+    from .sources import file_source
+
+    view = file_source(f"{what!r}", what).current()  # so that what cannot be opened is said now, not to a colleague
+    title = view.dataset.attrs.get("title")
+    doc = printable(title, 1000) if isinstance(title, str) and title.strip() else f"The data of {view.name}."
+    view.dataset.close()
+
+    def served() -> None:
+        raise NotImplementedError  # read through the view, never called
+
+    served.__doc__ = doc
+    exposed = Exposed(served, dataset=lambda target: verbs(file_source(target, what)))
+    return Exposure(doc, "", {MEMBER_OF_FILE: exposed}, ())
+
+
+def opens(value: object) -> Verbs | None:
+    """Return what can be asked of a value that is kept as of a data set; None when it is none.
+
+    Parameters
+    ----------
+    value : object
+        A Dataset, or a DataArray, which is the one variable of a data set.
+    """
+    xarray = sys.modules.get("xarray")
+    if xarray is None:
+        return None
+    if isinstance(value, xarray.DataArray):
+        value = value.to_dataset(name=_NAMELESS if value.name is None else None)
+    if not isinstance(value, xarray.Dataset):
+        return None
+    from .sources import value_source
+
+    return verbs(value_source(value))
+
+
+def _of_function(function: Callable[[], xarray.Dataset], target: str) -> Verbs:
+    from .sources import function_source
+
+    return verbs(function_source(target, function))
+
+
+def verbs(source: Source) -> Verbs:
+    """Return what can be asked of a data set, each with the function that answers it."""
+
+    def open() -> dict[str, Any]:
+        with own_errors():
+            return source.current().open()
+
+    def select(version: str, wanted: list[Any]) -> Iterator[list[Any]]:
+        with own_errors():
+            yield from source.at(version).select(wanted)
+
+    return {"open": open, "select": select}

@@ -1,0 +1,111 @@
+"""The engine by which xarray opens data sets of colleagues: ``xr.open_dataset("landbridge://geomar/sst")``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, ClassVar
+
+import xarray
+from xarray.backends import BackendEntrypoint
+
+import landbridge
+
+from .client.network import Network
+from .client.references import Reference
+from .datasets.opening import Opened, open_lazily, opened
+from .datasets.remote import RemoteSource
+from .errors import InvalidName, UnknownMember
+from .names import Address, parse_address
+
+__all__ = ["LandbridgeBackend", "open_at"]
+
+_SCHEME = "landbridge://"
+
+
+class LandbridgeBackend(BackendEntrypoint):
+    """Opens ``landbridge://institute/module.name``, lazily: each selection fetches what it needs, with one call.
+
+    ``landbridge://institute/module`` is the only data set of a module, as of one that serves a file.
+    """
+
+    description = "Data sets of colleagues at other institutes, through Landbridge"
+    open_dataset_parameters: ClassVar[tuple[str, ...]] = (
+        "filename_or_obj", "mask_and_scale", "decode_times", "concat_characters", "decode_coords", "drop_variables",
+        "decode_timedelta", "profile", "opened_already",
+    )  # fmt: skip
+
+    def guess_can_open(self, filename_or_obj: Any) -> bool:
+        """Return whether it is an address of ours."""
+        return isinstance(filename_or_obj, str) and filename_or_obj.startswith(_SCHEME)
+
+    def open_dataset(
+        self,
+        filename_or_obj: Any,
+        *,
+        mask_and_scale: Any = True,
+        decode_times: Any = True,
+        concat_characters: Any = True,
+        decode_coords: Any = True,
+        drop_variables: str | Iterable[str] | None = None,
+        decode_timedelta: Any = None,
+        profile: str | None = None,
+        opened_already: Opened | None = None,
+    ) -> xarray.Dataset:
+        """Open a data set, decoded as xarray decodes a file.
+
+        Parameters
+        ----------
+        filename_or_obj : str
+            ``landbridge://institute/module.name``, or ``landbridge://institute/module``.
+        mask_and_scale, decode_times, concat_characters, decode_coords, drop_variables, decode_timedelta
+            As in `xarray.open_dataset`.
+        profile : str, optional
+            Which network, and as whom; see `landbridge.connect`.
+        opened_already : Opened, optional
+            What `landbridge.open` has asked for already.
+        """
+        if opened_already is None:
+            network = landbridge._default_network(profile)
+            opened_already = _opened(network, str(filename_or_obj).removeprefix(_SCHEME))
+        return open_lazily(
+            opened_already,
+            mask_and_scale=mask_and_scale,
+            decode_times=decode_times,
+            concat_characters=concat_characters,
+            decode_coords=decode_coords,
+            drop_variables=drop_variables,
+            decode_timedelta=decode_timedelta,
+        )
+
+
+def open_at(network: Network, data: str | Reference, **options: Any) -> xarray.Dataset:
+    """Open a data set of `network`, or a kept value of it; `landbridge.open` has the parameters."""
+    if isinstance(data, Reference):
+        found = opened(RemoteSource(network, parse_address(data.target), data))
+    else:
+        found = _opened(network, data.removeprefix(_SCHEME))
+    # With what was opened among the options, dask's names of the chunks tell one version of the data from another.
+    return xarray.open_dataset(
+        f"{_SCHEME}{found.source.address}", engine=LandbridgeBackend, opened_already=found, **options
+    )
+
+
+def _opened(network: Network, text: str) -> Opened:
+    where = parse_address(text)
+    if where.member is None:
+        where = where._replace(member=_only_dataset(network, where))
+    try:
+        return opened(RemoteSource(network, where))
+    except UnknownMember:
+        spec = network._describe(where)  # which says so itself when there is no such member at all
+        if where.member in spec.datasets:
+            raise
+        raise InvalidName(text, "data set", "it is a method or class; call it instead") from None
+
+
+def _only_dataset(network: Network, where: Address) -> str:
+    names = list(network._describe(where).datasets)
+    if len(names) == 1:
+        return names[0]
+    said = f"it has {', '.join(names)}; name one of them after a dot" if names else "it has no data sets"
+    raise InvalidName(str(where), "data set", said)
