@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import pickle
 import signal
@@ -114,11 +115,9 @@ def test_a_stream_cannot_be_kept(ocean):
 def test_a_released_reference_is_gone(ocean):
     with ocean.field.keep(10) as kept:
         assert kept.get().size == 10
-    deadline = time.monotonic() + 10
     with pytest.raises(lb.ObjectGone, match="released"):
-        while time.monotonic() < deadline:
+        for _ in range(500):
             kept.get()
-            time.sleep(0.02)
 
 
 def test_a_reference_given_back_to_its_backend_is_the_value_and_cannot_be_changed(ocean):
@@ -166,9 +165,9 @@ def test_a_grant_is_good_for_its_institute_and_its_value_alone(network, ocean, s
     first, second = ocean.field.keep(10), ocean.field.keep(10)
     granted = first._for("gfz")
     network.serve(STATS, "gfz/stats")
-    with lb.connect("gfz/otto") as otto:  # of that institute, but no backend of it
-        with pytest.raises(lb.PermissionDenied, match="for a backend of gfz"):
-            otto._refer(granted).get()
+    # Of that institute, but no backend of it.
+    with lb.connect("gfz/otto") as otto, pytest.raises(lb.PermissionDenied, match="for a backend of gfz"):
+        otto._refer(granted).get()
     other = replace(second._data, grant=granted.grant)
     with lb.connect("gfz/_M") as backend:
         np.testing.assert_array_equal(backend._refer(granted).get(), np.arange(10.0))
@@ -228,3 +227,16 @@ def test_a_backend_without_room_on_disk_says_so_and_serves_on(own_network):
         assert ocean.field.keep(1000).get().size == 1000
     left = list((own_network.folder / "state").rglob("*.frame")) + list((own_network.folder / "state").rglob(".new-*"))
     assert left == []
+
+
+def test_references_for_asyncio(ocean, stats):
+    async def main():
+        async with lb.AsyncNetwork() as net:
+            kept = await net.geomar.ocean.field.keep(1000)
+            first, second = await asyncio.gather(net.awi.stats.total(kept), net.awi.stats.total(kept))
+            np.testing.assert_array_equal(await kept.get(), np.arange(1000.0))
+            info = await kept.info()
+            kept.release()
+            return first, second, info["state"], kept.summary["shape"]
+
+    assert asyncio.run(main()) == (499_500.0, 499_500.0, "in memory", [1000])

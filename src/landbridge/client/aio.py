@@ -18,11 +18,12 @@ from typing import TYPE_CHECKING, Any
 
 from .. import wire
 from ..contract import ClassSpec, MethodSpec, ModuleSpec, bind, lower_arguments, revive
-from ..errors import CallCancelled, InvalidName, LandbridgeError, ProtocolMismatch, UnknownMember
+from ..errors import CallCancelled, InvalidName, LandbridgeError, Malformed, ProtocolMismatch, UnknownMember
 from ..names import Address, nearest, parse_address
 from ..protocol import Invoke, Item, Log, Progress
 from . import functions
 from .access import Access
+from .aioreferences import AsyncReference
 from .link import Link, Request
 from .lookup import describe
 from .objects import Handle
@@ -175,6 +176,14 @@ class AsyncMethod:
         """Call the method; must be in the network's loop."""
         return AsyncCall(self._network, self._address, args, kwargs, self._options, self._handle)
 
+    async def keep(self, *args: Any, **kwargs: Any) -> AsyncReference:
+        """Call the method, leave its value where it was made, and return a reference, as `Method.keep` does."""
+        call = AsyncCall(self._network, self._address, args, kwargs, self._options, self._handle, keeps=True)
+        kept = await call
+        if not isinstance(kept, AsyncReference):
+            raise Malformed(f"{self._address} was to keep its value, and sent it")
+        return kept
+
     def options(self, *, timeout_s: float | None = None, logs: bool = False) -> AsyncMethod:
         """Return the same method with other options, as `landbridge.client.network.Method.options` has them."""
         return AsyncMethod(self._network, self._address, Options(timeout_s, logs), self._handle)
@@ -230,6 +239,7 @@ class AsyncCall:
         "_functions",
         "_handle",
         "_items",
+        "_keeps",
         "_made",
         "_network",
         "_options",
@@ -251,7 +261,9 @@ class AsyncCall:
         kwargs: dict[str, Any],
         options: Options,
         handle: Handle | None = None,
+        keeps: bool = False,
     ) -> None:
+        self._keeps = keeps
         network._check_loop()
         self.target = str(address)
         self.progress: Progress | None = None
@@ -277,17 +289,34 @@ class AsyncCall:
         self._awaiting = 0
         self._begun: asyncio.Task[None] | None = None
         described = network._described.get(f"{address.institute}/{address.module}")
-        if described is not None:
+        references: dict[str, AsyncReference] = {}
+
+        def stand_in(value: Any) -> object:
+            if isinstance(value, AsyncReference):
+                references[value._data.value_id] = value
+                return value._data
+            return self._functions.stand_in(value) if callable(value) else value
+
+        lowered = lower_arguments([list(args), kwargs], stand_in)
+        if described is not None and all(each._granted(address.institute) for each in references.values()):
             self._start(described, args, kwargs)
         else:
             # Copied: the caller may change an array while we ask what the module offers.
-            encoded = wire.encode(lower_arguments([list(args), kwargs], self._functions.stand_in))
-            args, kwargs = wire.decode(b"".join(encoded), function_of=self._functions.__getitem__)  # type: ignore[misc]
-            self._begun = asyncio.get_running_loop().create_task(self._begin(args, kwargs))
+            encoded = wire.encode(lowered)
+            args, kwargs = wire.decode(  # type: ignore[misc]
+                b"".join(encoded),
+                function_of=self._functions.__getitem__,
+                reference_of=lambda data: references[data.value_id],
+            )
+            begin = self._begin(args, kwargs, list(references.values()))
+            self._begun = asyncio.get_running_loop().create_task(begin)
 
-    async def _begin(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+    async def _begin(self, args: tuple[Any, ...], kwargs: dict[str, Any], references: list[AsyncReference]) -> None:
         try:
-            self._start(await self._network._describe(self._address), args, kwargs)
+            described = await self._network._describe(self._address)
+            for reference in references:
+                await reference._ask_grant(self._address.institute)
+            self._start(described, args, kwargs)
         except asyncio.CancelledError:
             self._end(None, CallCancelled(self.target, "stopped"))
             raise
@@ -306,7 +335,7 @@ class AsyncCall:
             return
         self._spec = method
         # Copied: the caller may change an array as soon as this returns.
-        encoded = wire.encode(lower_arguments(bind(method, args, kwargs), self._functions.stand_in))
+        encoded = wire.encode(lower_arguments(bind(method, args, kwargs), self._stand_in))
         parts = [bytes(part) if isinstance(part, memoryview) else part for part in encoded]
         self._request = self._network._link_now.start(
             self._address,
@@ -315,9 +344,17 @@ class AsyncCall:
             self,
             self._options.timeout_s,
             idempotent=method.idempotent or method.pure,
-            extras=self._options.extras(),
+            extras={**self._options.extras(), "keep": True} if self._keeps else self._options.extras(),
             handle=self._handle,
         )
+
+    def _stand_in(self, value: Any) -> object:
+        if isinstance(value, AsyncReference):
+            return value._granted(self._address.institute) or value._data
+        return self._functions.stand_in(value) if callable(value) else value
+
+    def _decoded(self, frame: memoryview | bytearray) -> object:
+        return wire.decode(frame, reference_of=partial(AsyncReference, self._network))
 
     async def _ask_why(self, spec: ModuleSpec, name: str) -> None:
         """End with the module's own word on a method that it does not show us: unknown, or not shared with us."""
@@ -344,7 +381,7 @@ class AsyncCall:
         self._refuse_stream()
         if self._frame is None or self._spec is None:
             raise ProtocolMismatch.of_method(self.target, "now is a stream")
-        value = revive(wire.decode(self._frame), self._spec.returns, self._types)
+        value = revive(self._decoded(self._frame), self._spec.returns, self._types)
         if self._class is None:
             return value
         if self._made is None:  # whoever awaits it again gets the same object, which is released once
@@ -375,7 +412,7 @@ class AsyncCall:
                 while not isinstance(self._items, tuple) and self._items:
                     item = self._items.popleft()
                     schema = self._spec.items if self._spec is not None else None
-                    value = revive(wire.decode(item.frame), schema, self._types)
+                    value = revive(self._decoded(item.frame), schema, self._types)
                     if self._request is not None:
                         self._network._link_now.took(self._request, item)
                     yield value

@@ -13,6 +13,7 @@ from ..protocol import DESCRIBE
 from .observers import Collecting, Waiting
 
 if TYPE_CHECKING:
+    from .objects import Handle
     from .link import Link
 
 __all__ = ["CATALOGUE", "call", "describe", "items"]
@@ -25,11 +26,18 @@ CATALOGUE = Address("lb", "catalogue", "modules")
 """The method of the broker's own module that lists all modules, those offline too: a stream of pages."""
 
 
-async def call(link: Link, target: Address, arguments: dict[str, object], *, timeout_s: float | None = None) -> object:
-    """Call a method and return its value as it travelled."""
+async def call(
+    link: Link,
+    target: Address,
+    arguments: dict[str, object],
+    *,
+    timeout_s: float | None = None,
+    handle: Handle | None = None,
+) -> object:
+    """Call a method, or one of an object or kept value, and return its value as it travelled."""
     parts = wire.encode(arguments)
     waiting = Waiting(asyncio.get_running_loop())
-    link.start(target, parts, wire.size_bytes(parts), waiting, timeout_s)
+    link.start(target, parts, wire.size_bytes(parts), waiting, timeout_s, idempotent=handle is not None, handle=handle)
     return wire.decode(await waiting.future)
 
 

@@ -20,9 +20,9 @@ from .options import DEFAULT
 if TYPE_CHECKING:
     from .network import Network
 
-__all__ = ["Reference"]
+__all__ = ["GRANT_KEPT_S", "Reference", "clean"]
 
-_GRANT_KEPT_S = 300.0
+GRANT_KEPT_S = 300.0
 """How long a grant is used again; owners give them for twice as long."""
 
 _SPECS = {
@@ -54,7 +54,7 @@ class Reference:
         self._network = network
         self._data = data
         self.target = f"{data.module}.{data.member}"
-        self.summary: dict[str, Any] = _clean(data.summary)
+        self.summary: dict[str, Any] = clean(data.summary)
         where = parse_address(data.module)._replace(member=data.member)
         self._handle = Handle(where, data.instance, data.value_id, "ref")
         self._grants: dict[str, tuple[float, str]] = {}
@@ -102,7 +102,7 @@ class Reference:
         said = self._ask("info")()
         if not isinstance(said, dict):
             raise Malformed(f"{self.target} says of a kept value what is no dict")
-        return _clean(said)
+        return clean(said)
 
     def pin(self, days: float = 30.0) -> None:
         """Have the value kept for some days in any case, over a restart of its backend too; 0 ends that.
@@ -140,7 +140,7 @@ class Reference:
             given = self._ask("grant")(institute)
             if not isinstance(given, str):
                 raise Malformed(f"{self.target} gives a grant that is no text")
-            until, grant = self._grants[institute] = now + _GRANT_KEPT_S, given
+            until, grant = self._grants[institute] = now + GRANT_KEPT_S, given
         return replace(self._data, grant=grant, summary={})
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -167,7 +167,7 @@ def _reopened(network: Network, data: wire.ReferenceData) -> Reference:
     return Reference(network, data)
 
 
-def _clean(said: dict[str, Any]) -> dict[str, Any]:
+def clean(said: dict[str, Any]) -> dict[str, Any]:
     """Return what an owner says of a value with all texts made harmless."""
     return {printable(str(key), 100): _clean_value(value, 3) for key, value in list(said.items())[:100]}
 
