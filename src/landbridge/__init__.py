@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from .client.references import Reference
     from .contract.bounds import lazy
     from .datasets.serving import dataset
+    from .datasets.zarrstore import ZarrStore
     from .errors import (
         BrokerFailed,
         BrokerUnreachable,
@@ -121,6 +122,7 @@ __all__ = [
     "method",
     "open",
     "track",
+    "zarr_store",
 ]
 
 _defaults: dict[str | None, Network] = {}
@@ -190,6 +192,28 @@ def open(
         When xarray is not installed here.
     """
     return _open_dataset(_default_network(profile), address, chunks=chunks, **options)
+
+
+def zarr_store(address: str, *, profile: str | None = None) -> ZarrStore:
+    """Return a colleague's data set as a read-only Zarr v3 store, for zarr-python and what builds on it.
+
+    For xarray, `open` is better: it fetches exactly what is selected, a store fetches whole chunks.
+
+    Parameters
+    ----------
+    address : str
+        ``institute/module.name``, or ``institute/module`` for the only data set of a module.
+    profile : str, optional
+        Which network, and as whom; see `connect`.
+
+    Raises
+    ------
+    MissingExtra
+        When zarr is not installed here.
+    """
+    from .engine import zarr_store_at
+
+    return zarr_store_at(_default_network(profile), address)
 
 
 def _open_dataset(network: Network, data: str | Reference, **options: Any) -> xarray.Dataset:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import xarray
 from xarray.backends import BackendEntrypoint
@@ -13,11 +13,14 @@ import landbridge
 from .client.network import Network
 from .client.references import Reference
 from .datasets.opening import Opened, open_lazily, opened
-from .datasets.remote import RemoteSource
+from .datasets.remote import RemoteSource, ZarrGet
 from .errors import InvalidName, UnknownMember
 from .names import Address, parse_address
 
-__all__ = ["LandbridgeBackend", "open_at"]
+if TYPE_CHECKING:
+    from .datasets.zarrstore import ZarrStore
+
+__all__ = ["LandbridgeBackend", "open_at", "zarr_store_at"]
 
 _SCHEME = "landbridge://"
 
@@ -90,10 +93,21 @@ def open_at(network: Network, data: str | Reference, **options: Any) -> xarray.D
     )
 
 
-def _opened(network: Network, text: str) -> Opened:
+def zarr_store_at(network: Network, address: str) -> ZarrStore:
+    """Return a data set of `network` as a Zarr store; `landbridge.zarr_store` has the parameters."""
+    from .datasets.zarrstore import ZarrStore
+
+    source = RemoteSource(network, _address(network, address.removeprefix(_SCHEME)))
+    return ZarrStore(ZarrGet(source), str(source.address))
+
+
+def _address(network: Network, text: str) -> Address:
     where = parse_address(text)
-    if where.member is None:
-        where = where._replace(member=_only_dataset(network, where))
+    return where if where.member is not None else where._replace(member=_only_dataset(network, where))
+
+
+def _opened(network: Network, text: str) -> Opened:
+    where = _address(network, text)
     try:
         return opened(RemoteSource(network, where))
     except UnknownMember:

@@ -7,7 +7,6 @@ import os
 import pickle
 import signal
 import textwrap
-import time
 from dataclasses import replace
 
 import numpy as np

@@ -13,8 +13,8 @@ from ..protocol import DESCRIBE
 from .observers import Collecting, Waiting
 
 if TYPE_CHECKING:
-    from .objects import Handle
     from .link import Link
+    from .objects import Handle
 
 __all__ = ["CATALOGUE", "call", "describe", "items"]
 

@@ -19,13 +19,19 @@ from ..contract import MethodSpec, ParameterSpec
 from ..errors import CallLost, Malformed
 from ..names import Address
 
-__all__ = ["RemoteArray", "RemoteSource", "travelling"]
+__all__ = ["RemoteArray", "RemoteSource", "ZarrGet", "travelling"]
 
 _TRIES = 4
 """How often a selection is fetched when its backend dies under it: data sets are only read, so that does no harm."""
 
 _SPECS = {
     "open": MethodSpec("open", idempotent=True, static=True),
+    "get": MethodSpec(
+        "get",
+        parameters=(ParameterSpec("keys"), ParameterSpec("version", required=False)),
+        idempotent=True,
+        static=True,
+    ),
     "select": MethodSpec(
         "select",
         parameters=(ParameterSpec("version"), ParameterSpec("wanted")),
@@ -57,6 +63,23 @@ class RemoteSource:
     def open(self) -> object:
         """Return what the owner says of the data set; as it arrived, so not to be believed yet."""
         return self._verb("open")()
+
+    def get(self, keys: list[Any], version: str | None) -> tuple[str, list[bytes | None]]:
+        """Return values of the data set as a Zarr store, and of which version they are.
+
+        Parameters
+        ----------
+        keys : list of (str, int or None, int or None)
+            Each a key and the slice of its value.
+        version : str or None
+            The version that was opened; None for the current one.
+        """
+        match self._verb("get")([list(each) for each in keys], version):
+            case {"version": str(found), "values": list(values)} if all(
+                value is None or isinstance(value, bytes) for value in values
+            ):
+                return found, values
+        raise Malformed(f"{self.address} answers keys with something else than their values")
 
     def select(self, version: str, wanted: Sequence[tuple[object, list[Any], np.ndarray[Any, Any]]]) -> None:
         """Fetch parts of variables, all with one call.
@@ -95,6 +118,28 @@ class RemoteSource:
 
     def __dask_tokenize__(self) -> tuple[str, ...]:
         return str(self.address), "" if self.reference is None else self.reference._data.value_id
+
+
+@dataclass
+class ZarrGet:
+    """Fetches keys of a data set for `landbridge.datasets.zarrstore.ZarrStore`: all of the version seen first.
+
+    Attributes
+    ----------
+    source : RemoteSource
+        The data set.
+    version : str, optional
+        Which version of it is read; None until something has been.
+    """
+
+    source: RemoteSource
+    version: str | None = None
+
+    async def __call__(self, keys: list[tuple[str, int | None, int | None]]) -> list[bytes | None]:
+        """Return the values."""
+        found, values = await asyncio.to_thread(self.source.get, keys, self.version)
+        self.version = self.version or found
+        return values
 
 
 def _fill(arrays: list[np.ndarray[Any, Any]], blocks: Iterator[object], target: str) -> None:

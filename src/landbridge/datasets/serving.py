@@ -4,24 +4,31 @@ from __future__ import annotations
 
 import inspect
 import sys
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, overload
+from weakref import WeakKeyDictionary
 
 from ..backend.execution import own_errors
 from ..backend.expose import Exposed, Exposure, Verbs, marked
-from ..errors import printable
+from ..errors import Malformed, TooLarge, printable
 from ..security import check_pattern
 
 if TYPE_CHECKING:
     import xarray
 
     from .sources import Source
+    from .view import DatasetView
+    from .zarrkeys import ZarrKeys
 
 __all__ = ["MEMBER_OF_FILE", "dataset", "file_exposure", "names_data", "opens", "verbs"]
 
 _NAMELESS = "value"
+
+_MOST_KEYS = 64
+_MOST_BYTES = 64 * 1024 * 1024
 
 MEMBER_OF_FILE = "data"
 """What the one data set of a module is called that serves a file."""
@@ -162,4 +169,41 @@ def verbs(source: Source) -> Verbs:
         with own_errors():
             yield from source.at(version).select(wanted)
 
-    return {"open": open, "select": select}
+    def get(keys: list[Any], version: str | None = None) -> dict[str, Any]:
+        with own_errors():
+            view = source.current() if version is None else source.at(version)
+            return {"version": view.version, "values": _values(_keys_of(view), keys)}
+
+    return {"open": open, "select": select, "get": get}
+
+
+_keys: WeakKeyDictionary[DatasetView, ZarrKeys] = WeakKeyDictionary()
+_making_keys = threading.Lock()
+
+
+def _keys_of(view: DatasetView) -> ZarrKeys:
+    from .zarrkeys import ZarrKeys
+
+    with _making_keys:
+        found = _keys.get(view)
+        if found is None:
+            found = _keys[view] = ZarrKeys(view.dataset, view.read_slices, view.chunks_of)
+        return found
+
+
+def _values(keys: ZarrKeys, wanted: list[Any]) -> list[bytes | None]:
+    if len(wanted) > _MOST_KEYS:
+        raise Malformed(f"{len(wanted)} keys are asked for at once; at most {_MOST_KEYS} are given")
+    values: list[bytes | None] = []
+    size = 0
+    for each in wanted:
+        match each:
+            case [str(key), (int() | None) as start, (int() | None) as stop]:
+                value = keys.get(key, start, stop)
+            case _:
+                raise Malformed("a key is asked for in another form than [key, start, stop]")
+        size += len(value or b"")
+        if size > _MOST_BYTES:
+            raise TooLarge("What is asked for at once", size, _MOST_BYTES, "Ask for fewer keys at a time")
+        values.append(value)
+    return values
