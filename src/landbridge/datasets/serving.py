@@ -222,7 +222,7 @@ def _chunks_of(view: DatasetView, name: str) -> dict[str, int] | None:
 
     variable = view.dataset.variables[name]
     chunks = source_chunks(variable)
-    return None if chunks is None else dict(zip(variable.dims, chunks, strict=True))
+    return None if chunks is None else {str(dim): length for dim, length in zip(variable.dims, chunks, strict=True)}
 
 
 def _values(keys: ZarrKeys, wanted: list[Any]) -> list[bytes | None]:
