@@ -162,7 +162,7 @@ def open(
 ) -> xarray.Dataset:
     """Open a colleague's data set, lazily: the data stay where they are, and each selection fetches what it needs.
 
-    ``xr.open_dataset("landbridge://geomar/sst")`` is the same.
+    ``xr.open_dataset("landbridge://geomar/sst", engine="landbridge")`` is the same.
 
     Parameters
     ----------

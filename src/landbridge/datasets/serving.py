@@ -118,10 +118,10 @@ def file_exposure(what: str) -> Exposure:
     """
     from .sources import file_source
 
-    view = file_source(f"{what!r}", what).current()  # so that what cannot be opened is said now, not to a colleague
-    title = view.dataset.attrs.get("title")
-    doc = printable(title, 1000) if isinstance(title, str) and title.strip() else f"The data of {view.name}."
-    view.dataset.close()
+    source = file_source(what, what)
+    title = source.current().dataset.attrs.get("title")  # what cannot be opened is said now, not to a colleague
+    source.close()
+    doc = printable(title, 1000) if isinstance(title, str) and title.strip() else f"The data of {Path(what).name}."
 
     def served() -> None:
         raise NotImplementedError  # read through the view, never called
