@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+import re
 import threading
 from collections.abc import Callable, Iterator
 from types import NoneType
@@ -18,7 +19,16 @@ from .selection import Array, Selection, blocks, chunk_grid, grow
 if TYPE_CHECKING:
     import xarray as xr
 
-__all__ = ["BLOCK_BYTES", "CHUNK_BYTES", "READ_BYTES", "SMALL_BYTES", "DatasetView", "source_chunks"]
+__all__ = [
+    "BLOCK_BYTES",
+    "CHUNK_BYTES",
+    "READ_BYTES",
+    "SMALL_BYTES",
+    "DatasetView",
+    "alone",
+    "source_chunks",
+    "without_folders",
+]
 
 BLOCK_BYTES = 8 * 1024 * 1024
 """How much is read, held and yielded at once."""
@@ -34,11 +44,34 @@ _OBJECT_BYTES = 64  # what one string is taken to need
 _MOST_WANTED = 1000
 
 # HDF5 holds one lock for the process, so more threads than these would only wait in it.
-_FILE_READS = threading.BoundedSemaphore(2)
+_READERS = 2
+_FILE_READS = threading.BoundedSemaphore(_READERS)
+_ONE_ALONE = threading.Lock()
+_FOLDERS = re.compile(r"(?<![\w:/.])(?:/[^/\s'\"]+)+/(?=[^/\s'\"])")
 
 
 def _never_changes() -> None:
     """Stand for a source that is no file."""
+
+
+@contextlib.contextmanager
+def alone() -> Iterator[None]:
+    """Wait until no view reads, and let none read within: files are opened and closed without xarray's lock."""
+    with _ONE_ALONE, contextlib.ExitStack() as held:
+        for _ in range(_READERS):
+            held.enter_context(_FILE_READS)
+        yield
+
+
+def without_folders(error: Exception) -> str:
+    """Return what a library says of a failure, as one line, without the folders in which the owner keeps files.
+
+    Examples
+    --------
+    >>> without_folders(OSError("[Errno 5] cannot read '/home/ada/data/sst.nc'"))
+    "OSError: [Errno 5] cannot read 'sst.nc'"
+    """
+    return f"{type(error).__name__}: " + _FOLDERS.sub("", printable(" ".join(str(error).split()), 500))
 
 
 class DatasetView:
@@ -187,7 +220,7 @@ class DatasetView:
                 raise
             except Exception as error:
                 self._check()  # what became of the file explains it better
-                said = f"{type(error).__name__}: {printable(error, 500)}"
+                said = without_folders(error)
             else:
                 self._check()
                 return
@@ -203,7 +236,7 @@ def source_chunks(variable: Any) -> tuple[int, ...] | None:
     Irregular chunks of dask count as large as the largest; a GRIB file holds one message for each field.
     """
     if variable.chunks is not None:
-        return tuple(max(lengths) for lengths in variable.chunks)
+        return tuple(max(lengths) or 1 for lengths in variable.chunks)
     encoding, shape = variable.encoding, tuple(variable.shape)
     chunks = encoding.get("chunksizes") or encoding.get("chunks")
     preferred = encoding.get("preferred_chunks")
