@@ -18,7 +18,7 @@ from .functions import TAG as _FUNCTION
 from .functions import FunctionOf, Functions
 from .places import LEAVES, TooDeep, TooMany, locate, survey
 from .refusals import refusal
-from .tags import Refused, decoder_for, encoder_for
+from .tags import Inner, Refused, decoder_for, encoder_for
 
 __all__ = ["decode", "encode"]
 
@@ -66,6 +66,8 @@ class _Writer(Sink):
         kind = type(value)
         encoder = encoder_for(kind)
         if encoder is None:
+            if kind is Inner:
+                return self.inner(value)  # type: ignore[arg-type]
             raise refusal(value)
         tag, payload = encoder(value, self)
         if kind is set or kind is frozenset:
@@ -73,6 +75,14 @@ class _Writer(Sink):
             elements = sorted(self.pack(element) for element in payload)  # type: ignore[attr-defined]
             return msgpack.ExtType(_EXT, _PREFIXES[tag] + _array_head(len(elements)) + b"".join(elements))
         return msgpack.ExtType(_EXT, _PREFIXES[tag] + self.pack(payload))
+
+    def inner(self, part: Inner) -> Any:
+        try:
+            return self.hook(part.value)
+        except Refused as refused:
+            inside = locate(part.value, refused.culprit, depth=DEFAULT.depth) or ""
+            at = part.place + inside.removeprefix("value") + refused.at
+            raise Refused(part.owner, refused.reason, refused.advice, at) from refused.__cause__
 
     def rewritten(self, value: object) -> object:
         """Return `value` with everything marked that msgpack would inline, convert or take for something else."""

@@ -12,6 +12,20 @@ __all__ = ["refusal"]
 
 _BUILTINS = (bool, int, float, complex, str, bytes, bytearray, list, tuple, set, frozenset, dict)
 
+_TABLES = {
+    "pandas": {"SparseArray": "Send .to_dense()", "Styler": "Send its .data"},
+    "pyarrow": {
+        "RecordBatchReader": "Send .read_all(), a pyarrow.Table",
+        "RecordBatchStreamReader": "Send .read_all(), a pyarrow.Table",
+        "FileSystemDataset": "Send .to_table()",
+        "Buffer": "Send .to_pybytes()",
+    },
+    "polars": {"LazyFrame": "Send .collect(), a polars.DataFrame"},
+    "geopandas": {},
+    "shapely": {},
+}
+"""Package → type → what its owner can do."""
+
 
 def refusal(value: object) -> Refused:
     """Return the refusal of a value whose exact type has no tag."""
@@ -32,8 +46,10 @@ def refusal(value: object) -> Refused:
         )
     if isinstance(value, tuple) and hasattr(kind, "_fields"):
         return Refused(value, f"it is a named tuple, {name}", "Send ._asdict() or tuple(...)")
-    if package == "pandas":
-        return Refused(value, f"it is a {name}", _pandas_advice(kind.__name__))
+    if package in _TABLES:
+        return Refused(
+            value, f"it is a {name}", _TABLES[package].get(kind.__name__, "Convert it to a table or an array")
+        )
     if package == "numpy":
         return Refused(value, f"it is a {name}", _numpy_advice(kind.__name__))
     if package == "xarray":
@@ -64,12 +80,6 @@ def refusal(value: object) -> Refused:
 
 def _name_of(cls: type) -> str:
     return printable(f"{cls.__module__}.{cls.__qualname__}", 100).removeprefix("builtins.")
-
-
-def _pandas_advice(name: str) -> str:
-    if name in ("Timestamp", "Timedelta", "NaTType"):
-        return "Send .to_datetime64() or .to_timedelta64(), or numpy.datetime64('NaT')"
-    return "Convert it to an xarray.Dataset or a dict of arrays"
 
 
 def _numpy_advice(name: str) -> str:

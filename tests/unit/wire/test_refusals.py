@@ -13,6 +13,7 @@ from pathlib import PureWindowsPath
 import msgpack
 import numpy as np
 import pandas as pd
+import polars as pl
 import pytest
 import xarray as xr
 
@@ -78,10 +79,9 @@ UNFIT = [
     (np.zeros(1, [("a", object)]), "Python objects"),
     (np.zeros(1, [(("title", "a"), "f8")]), "title"),
     (np.array(["a"], np.dtypes.StringDType(na_object="none")), "missing"),
-    (pd.DataFrame({"a": [1]}), "DataFrame"),
-    (pd.Series([1]), "Series"),
-    (pd.Timestamp("2024-01-01"), "Timestamp"),
-    (pd.Index([1]), "Index"),
+    (pd.arrays.SparseArray([1, 0]), "SparseArray"),
+    (pd.offsets.MonthEnd(), "MonthEnd"),
+    (pl.LazyFrame(), "LazyFrame"),
     (xr.Variable("x", [1]), "Variable"),
 ]
 
@@ -95,8 +95,8 @@ def test_unfit_value_is_refused_with_its_reason(value, said):
     assert error.where.startswith("value")
 
 
-def test_tables_are_refused_with_the_way_out():
-    assert "xarray.Dataset or a dict of arrays" in str(refused(pd.DataFrame({"a": [1]})))
+def test_a_query_is_refused_with_the_way_out():
+    assert ".collect()" in str(refused(pl.LazyFrame()))
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,143 @@
+"""What is particular to tables on the wire: views, wide tables, places of what is refused, limits of a stream."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import numpy as np
+import pandas as pd
+import polars as pl
+import pyarrow as pa
+import pytest
+
+from landbridge.errors import CannotTravel, Malformed
+from landbridge.wire import decode, encode
+
+
+def there_and_back(value):
+    return decode(bytearray(b"".join(encode(value))))
+
+
+def test_columns_of_numbers_are_views_of_the_frame():
+    frame = bytearray(b"".join(encode(pd.DataFrame({"a": np.arange(1000.0), "b": ["x"] * 1000}))))
+    assert np.shares_memory(decode(frame)["a"].to_numpy(), np.frombuffer(frame, "u1"))
+
+
+def test_a_table_of_many_columns_is_one_buffer():
+    wide = pd.DataFrame(np.random.default_rng(1).random((100, 6000)), columns=range(6000))
+    assert len(encode(wide)) < 8
+    pd.testing.assert_frame_equal(there_and_back(wide), wide)
+
+
+def test_text_that_arrow_holds_is_a_view_at_the_sender():
+    text = pd.Series(["Kiel", "Potsdam"] * 500, dtype="str")
+    content = text.array.__arrow_array__().chunk(0).buffers()[2]
+    sent = [part for part in encode(text) if isinstance(part, memoryview)]
+    assert any(np.frombuffer(part, "u1").ctypes.data == content.address for part in sent if len(part))
+
+
+@pytest.mark.parametrize(
+    ("value", "where", "said"),
+    [
+        (pd.DataFrame({"a": [1], "b": [object()]}), 'value["b"][0]', "no rule"),
+        (pd.DataFrame({("x", 1): [{"k": len}]}), 'value[("x", 1)][0]["k"]', "code"),
+        ({"t": pd.DataFrame({"s": pd.arrays.SparseArray([0, 1])})}, 'value["t"]["s"]', "SparseArray"),
+        (pd.DataFrame({"a": [1]}, index=[object()]), "value.index[0]", "no rule"),
+        (pd.Series([1], name=frozenset([len])), "value.name, element <builtin_function_or_method>", "code"),
+        ([pa.table({"u": pa.array(["x"], pa.string_view())})], 'value[0]["u"]', "string_view"),
+        (pa.table({"a": [1], "e": pa.ExtensionArray.from_storage(pa.uuid(), pa.array([b"0" * 16], pa.binary(16)))}),
+         'value["e"]', "extension"),
+        (pl.DataFrame({"e": pl.Series(["a"], dtype=pl.Enum(["a"]))}), 'value["e"]', "Enum"),
+        (pl.DataFrame({"o": pl.Series([object()], dtype=pl.Object)}), 'value["o"]', "Object"),
+        (pd.date_range("2024", periods=2, freq=pd.offsets.DateOffset(months=2)), "value.freq", "exact text"),
+    ],
+)  # fmt: skip
+def test_what_does_not_travel_is_named_by_its_column(value, where, said):
+    with pytest.raises(CannotTravel, match=said) as caught:
+        encode(value)
+    assert caught.value.where == where
+
+
+def stream(table: pa.Table, **options) -> bytes:
+    out = pa.BufferOutputStream()
+    with pa.ipc.new_stream(out, table.schema, options=pa.ipc.IpcWriteOptions(**options)) as writer:
+        writer.write_table(table)
+    return out.getvalue().to_pybytes()
+
+
+def arrow_frame(data: bytes, tag: str = "pa.table") -> bytes:
+    import msgpack
+
+    header = msgpack.packb(msgpack.ExtType(1, msgpack.packb([tag, data])))
+    return b"LB\x01\x00" + len(header).to_bytes(4, "little") + bytes(4) + header
+
+
+def test_the_streams_of_this_file_are_otherwise_good():
+    table = pa.table({"a": [1, 2], "d": pa.array(["x", "y"]).dictionary_encode()})
+    assert decode(arrow_frame(stream(table))).equals(table)
+
+
+SCHEMA = pa.schema([pa.field("e", pa.int8(), metadata={"ARROW:extension:name": "someone.pickle"})])
+BAD = {
+    "compressed": (stream(pa.table({"a": ["x" * 1000]}), compression="zstd"), "compressed"),
+    "compressed dictionary": (stream(pa.table({"a": pa.array(["x" * 1000]).dictionary_encode()}), compression="lz4"),
+                              "compressed"),
+    "bytes at the end": (stream(pa.table({"a": [1]})) + bytes(8), "bytes follow"),
+    "cut": (stream(pa.table({"a": [1]}))[:-8], "cut"),
+    "nothing": (b"", "cut"),
+    "an extension type": (stream(pa.Table.from_batches([], SCHEMA)), "extension"),
+    "a view": (stream(pa.table({"a": pa.array(["x"], pa.string_view())})), "does not travel"),
+    "a union": (stream(pa.table({"a": pa.UnionArray.from_sparse(pa.array([0], pa.int8()), [pa.array([1])])})),
+                "does not travel"),
+    "run ends": (stream(pa.table({"a": pa.RunEndEncodedArray.from_arrays([2**30], [1])})), "does not travel"),
+    "a thousand million of nothing": (stream(pa.table({"a": pa.nulls(10**9)})), "more items than content"),
+    "nested nothing": (stream(pa.table({"a": pa.nulls(1000, pa.list_(pa.null(), 10**6))})), "more items than content"),
+    "too many batches": (stream(pa.Table.from_batches(
+        [pa.record_batch({"a": pa.array(["x"]).dictionary_encode()})] * 100)), "too many batches"),
+    "too many columns": (stream(pa.table({str(i): pa.nulls(0) for i in range(20_000)})), "too many columns"),
+    "deep": (stream(pa.table({"a": pa.nulls(0, eval("pa.list_(" * 30 + "pa.int8()" + ")" * 30))})), "too deep"),
+    "a file": (b"ARROW1\0\0" + bytes(100), "beginning"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_unfit_stream_is_malformed(name):
+    data, said = BAD[name]
+    with pytest.raises(Malformed, match=said):
+        decode(arrow_frame(data))
+
+
+def test_text_offsets_that_would_crash_arrow_are_malformed():
+    data = bytearray(stream(pa.table({"a": ["some text"] * 3})))
+    at = data.index((9).to_bytes(4, "little") + (18).to_bytes(4, "little"))
+    data[at : at + 4] = (2**31 - 1).to_bytes(4, "little")
+    with pytest.raises(Malformed):
+        decode(arrow_frame(bytes(data)))
+
+
+def test_many_batches_with_a_dictionary_are_sent_as_few():
+    table = pa.Table.from_batches([pa.record_batch({"a": pa.array(["x", "y"]).dictionary_encode()})] * 100)
+    assert there_and_back(table).equals(table)
+
+
+def test_missing_package_is_named_with_what_installs_it():
+    code = f"""
+import sys
+for name in ("pandas", "pyarrow", "polars", "shapely", "geopandas"): sys.modules[name] = None
+from landbridge.errors import MissingExtra
+from landbridge.wire import decode
+for frame in {[b"".join(encode(v)) for v in (pd.DataFrame({"a": [1]}), pa.array([1]), pl.Series([1]))]!r}:
+    try: decode(frame)
+    except MissingExtra as error: print(error)
+"""
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60).stdout
+    assert said.count("pip install 'landbridge[table]'") == 2
+    assert "landbridge[polars]" in said
+
+
+def test_pandas_is_not_imported_for_plain_values():
+    code = "import sys; from landbridge.wire import decode, encode; import numpy\n"
+    code += "decode(b''.join(encode([1, numpy.arange(3)]))); print({'pandas', 'pyarrow', 'xarray'} & {*sys.modules})"
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60).stdout
+    assert out.strip() == "set()"
