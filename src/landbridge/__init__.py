@@ -47,6 +47,7 @@ if TYPE_CHECKING:
         UnknownMember,
         UnknownModule,
     )
+    from .wire.registry import register
 
 __version__ = "0.1.0"
 
@@ -61,6 +62,7 @@ _HOMES = {
     "Method": "client.network",
     "Call": "client.call",
     "Progress": "client.call",
+    "register": "wire.registry",
 } | dict.fromkeys(
     (
         "LandbridgeError", "InvalidName", "InvalidArguments", "CannotTravel", "TooLarge", "Malformed",
@@ -108,6 +110,7 @@ __all__ = [
     "connect",
     "current_call",
     "method",
+    "register",
     "track",
 ]
 

@@ -1,4 +1,4 @@
-"""Values on the wire: Python, NumPy and xarray objects ↔ one frame of header and raw buffers.
+"""Values on the wire: Python, NumPy, xarray, table and geographic objects ↔ one frame of header and raw buffers.
 
 The format is described in ``spec/wire.md``. Both directions are exact: what arrives equals what was sent, type by
 type; what could not is refused before sending with its place in the structure.
@@ -13,6 +13,7 @@ Examples
 from .codec import decode, encode
 from .frame import DEFAULT, Limits, size_bytes
 from .functions import Function
+from .registry import UnknownType, register
 from .room import Room, room
 
-__all__ = ["DEFAULT", "Function", "Limits", "Room", "decode", "encode", "room", "size_bytes"]
+__all__ = ["DEFAULT", "Function", "Limits", "Room", "UnknownType", "decode", "encode", "register", "room", "size_bytes"]

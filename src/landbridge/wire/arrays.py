@@ -17,7 +17,7 @@ from .frame import Part, Sink, Source
 from .shapes import Order, object_array, order_of, read_shape
 from .tags import STEPS, Refused, Step, decodes, encodes, fields
 
-__all__ = ["pack_bytes", "put_pieces", "take_pieces"]
+__all__ = ["Array", "pack_bytes", "put_pieces", "take_pieces"]
 
 Array: TypeAlias = np.ndarray[Any, Any]
 

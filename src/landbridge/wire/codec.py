@@ -13,11 +13,12 @@ import msgpack
 
 from ..errors import CannotTravel, LandbridgeError, Malformed, TooLarge
 from . import plain, times  # noqa: F401 - they fill the tables
-from .frame import DEFAULT, INLINE_BYTES, Limits, Part, Sink, Source, frame_parts, split_frame
+from .frame import DEFAULT, INLINE_BYTES, MAJOR, MINOR, Limits, Part, Sink, Source, frame_parts, split_frame
 from .functions import TAG as _FUNCTION
 from .functions import FunctionOf, Functions
 from .places import LEAVES, TooDeep, TooMany, locate, survey
 from .refusals import refusal
+from .registry import OWN, decode_own, encode_own
 from .tags import Inner, Refused, decoder_for, encoder_for
 
 __all__ = ["decode", "encode"]
@@ -68,6 +69,8 @@ class _Writer(Sink):
         if encoder is None:
             if kind is Inner:
                 return self.inner(value)  # type: ignore[arg-type]
+            if kind in OWN:
+                return self.own(value)
             raise refusal(value)
         tag, payload = encoder(value, self)
         if kind is set or kind is frozenset:
@@ -83,6 +86,20 @@ class _Writer(Sink):
             inside = locate(part.value, refused.culprit, depth=DEFAULT.depth) or ""
             at = part.place + inside.removeprefix("value") + refused.at
             raise Refused(part.owner, refused.reason, refused.advice, at) from refused.__cause__
+
+    def own(self, value: object) -> Any:
+        """Write a value of a registered type; nobody has looked into what its function gives yet."""
+        name, payload = encode_own(value)
+        if self.level > DEFAULT.depth:
+            raise TooDeep
+        odd = survey(payload, depth=DEFAULT.depth, items=DEFAULT.items)
+        self.rewrite = self.rewrite or not odd.isdisjoint(_AWKWARD)
+        try:
+            return msgpack.ExtType(_EXT, _PREFIXES[name] + self.pack(payload))
+        except Refused as refused:
+            inside = (locate(payload, refused.culprit, depth=DEFAULT.depth) or "value") + refused.at
+            at = f" (encoded as {name}: {inside})"
+            raise Refused(value, refused.reason, refused.advice, at) from refused.__cause__
 
     def rewritten(self, value: object) -> object:
         """Return `value` with everything marked that msgpack would inline, convert or take for something else."""
@@ -252,7 +269,10 @@ class _Reader:
             return self.functions.take(pair[1])
         decoder = decoder_for(pair[0])
         if decoder is None:
-            raise Malformed(f"unknown tag {pair[0][:60]!r}")
+            if "/" in pair[0]:
+                _check_received(pair[1], self.limits)
+                return decode_own(pair[0], pair[1])
+            raise Malformed(f"unknown tag {pair[0][:60]!r}, which version {MAJOR}.{MINOR} of the wire does not have")
         return decoder(pair[1], self.source)
 
 
@@ -278,12 +298,14 @@ def decode(
     ------
     Malformed
         When the frame breaks a rule.
+    UnknownType
+        When it holds a value of a type that nobody registered here (a `Malformed`).
     ProtocolMismatch
         When it is of a version this side does not know.
     TooLarge
         When it passes a limit in size.
     MissingExtra
-        When it holds an xarray or cftime object and that package is not installed here.
+        When it holds an object of xarray, pandas or another package that is not installed here.
 
     Examples
     --------

@@ -9,20 +9,18 @@ from __future__ import annotations
 import re
 import sys
 from types import NoneType
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 
 from ..errors import Malformed, MissingExtra, printable
-from .arrays import put_pieces, take_pieces
+from .arrays import Array, put_pieces, take_pieces
 from .frame import Sink, Source
 from .plain import matching
-from .tags import ENCODERS, STEPS, Refused, Step, decodes, fields
+from .tags import ENCODERS, STEPS, Refused, Step, decodes, encoder_for, fields
 from .times import zone_in, zone_of
 
-__all__ = ["Array", "pandas", "read_column", "read_frequency", "register", "write_column", "write_frequency"]
-
-Array: TypeAlias = np.ndarray[Any, Any]
+__all__ = ["pandas", "read_column", "read_frequency", "register", "write_column", "write_frequency"]
 
 _UNITS = ("s", "ms", "us", "ns")
 _CLOSED = ("left", "right", "both", "neither")
@@ -94,7 +92,7 @@ def _dtypes(pd: Any) -> list[type]:
 
 def write_column(values: Any, owner: object, place: str) -> object:
     """Return what travels for the values of a column or index: an array of NumPy or one that has a tag."""
-    if type(values) is np.ndarray or type(values) in ENCODERS:
+    if type(values) is np.ndarray or encoder_for(type(values)) is not None:
         return values
     name = printable(type(values).__name__, 60)
     raise Refused(
@@ -102,7 +100,7 @@ def write_column(values: Any, owner: object, place: str) -> object:
     )
 
 
-_ADVICE = {"SparseArray": "Send .sparse.to_dense()", "GeometryArray": "Import geopandas before"}
+_ADVICE = {"SparseArray": "Send .sparse.to_dense()"}
 
 
 def read_column(values: object) -> Any:

@@ -20,7 +20,7 @@ from .places import brief
 from .plain import refuse_collisions
 from .tags import ENCODERS, LATE, STEPS, Inner, Step, decodes, fields
 
-__all__ = ["place_of"]
+__all__ = ["read_frame", "read_series", "write_frame", "write_series"]
 
 
 def _register() -> None:
@@ -38,7 +38,7 @@ def _register() -> None:
 LATE["pandas"] = _register
 
 
-def place_of(name: Hashable) -> str:
+def _place_of(name: Hashable) -> str:
     """Return the place of a column, as one would write it."""
     parts = [brief(part.item() if isinstance(part, np.generic) else part) for part in _parts_of(name)]
     return f"[({', '.join(parts)})]" if type(name) is tuple else f"[{parts[0]}]"
@@ -133,8 +133,13 @@ def _multi_steps(index: Any) -> Iterator[Step]:
 
 
 def _series(series: Any, sink: Sink) -> tuple[str, object]:
+    return "pd.series", write_series(series)
+
+
+def write_series(series: Any) -> list[object]:
+    """Return the payload of a Series."""
     values = Inner(series, "", write_column(_values(series), series, ""))
-    return "pd.series", [values, Inner(series, ".index", series.index), series.name, *_extras(series)]
+    return [values, Inner(series, ".index", series.index), series.name, *_extras(series)]
 
 
 def _extras(labelled: Any) -> tuple[dict[Any, Any], bool]:
@@ -143,6 +148,11 @@ def _extras(labelled: Any) -> tuple[dict[Any, Any], bool]:
 
 @decodes("pd.series")
 def _read_series(payload: object, source: Source) -> object:
+    return read_series(payload)
+
+
+def read_series(payload: object) -> Any:
+    """Return the Series of a received payload."""
     values, index, name, attrs, duplicates = fields(payload, object, object, object, dict, bool)
     series = _made_series(read_column(values), _read_any_index(index))
     series.name = name
@@ -164,9 +174,14 @@ def _finished(labelled: Any, attrs: dict[Any, Any], duplicates: bool) -> Any:
 
 
 def _frame(frame: Any, sink: Sink) -> tuple[str, object]:
+    return "pd.df", write_frame(frame)
+
+
+def write_frame(frame: Any) -> list[object]:
+    """Return the payload of a DataFrame."""
     parts = [[numbers, values] for numbers, values in _parts(frame)]
     columns, index = Inner(frame, ".columns", frame.columns), Inner(frame, ".index", frame.index)
-    return "pd.df", [columns, index, parts, *_extras(frame)]
+    return [columns, index, parts, *_extras(frame)]
 
 
 def _parts(frame: Any) -> Iterator[tuple[list[int], Inner]]:
@@ -176,7 +191,7 @@ def _parts(frame: Any) -> Iterator[tuple[list[int], Inner]]:
         if isinstance(dtype, np.dtype) and dtype.kind in "biufcmM":
             alike.setdefault(dtype, []).append(number)
         else:
-            place = place_of(frame.columns[number])
+            place = _place_of(frame.columns[number])
             values = write_column(_values(frame.iloc[:, number]), frame, place)
             yield [number], Inner(frame, place, values)
     for numbers in alike.values():
@@ -184,11 +199,16 @@ def _parts(frame: Any) -> Iterator[tuple[list[int], Inner]]:
             together = frame.iloc[:, numbers[0]].to_numpy()
         else:
             together = (frame if len(numbers) == frame.shape[1] else frame.iloc[:, numbers]).to_numpy()
-        yield numbers, Inner(frame, place_of(frame.columns[numbers[0]]), together)
+        yield numbers, Inner(frame, _place_of(frame.columns[numbers[0]]), together)
 
 
 @decodes("pd.df")
 def _read_frame(payload: object, source: Source) -> object:
+    return read_frame(payload)
+
+
+def read_frame(payload: object) -> Any:
+    """Return the DataFrame of a received payload."""
     columns, index, parts, attrs, duplicates = fields(payload, object, object, list, dict, bool)
     columns, index = _read_any_index(columns), _read_any_index(index)
     found: dict[int, Any] = {}
@@ -221,7 +241,7 @@ def _frame_steps(frame: Any) -> Iterator[Step]:
     yield ".columns", frame.columns
     yield ".index", frame.index
     for number, dtype in enumerate(frame.dtypes.tolist()):
-        place = place_of(frame.columns[number])
+        place = _place_of(frame.columns[number])
         if dtype.kind == "O" and (isinstance(dtype, np.dtype) or dtype.name == "category"):
             yield place, _values(frame.iloc[:, number])
 
