@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import Malformed, MissingExtra
+from ..errors import Malformed, MissingExtra, printable
 from .arrowstream import MAX_BATCHES_WITH_DICTIONARIES, MAX_DEPTH, MAX_FIELDS, check_stream
 from .frame import Sink, Source
 from .places import brief
@@ -322,7 +322,7 @@ def _check_polars(series: Any, owner: object, place: str) -> None:
     polars = _polars()
     try:
         back = polars.from_arrow(series.clear().to_arrow(compat_level=polars.CompatLevel.oldest())).dtype
-    except Exception:  # polars has no one type for what Arrow can not hold
+    except (Exception, polars.exceptions.PanicException):  # polars has no one type for what Arrow can not hold
         back = None
     if back != series.dtype:
         raise Refused(owner, f"its polars type is {series.dtype!s:.60}", "Cast it, for example to String", at=place)
@@ -343,14 +343,20 @@ def _polars_series(series: Any, sink: Sink) -> tuple[str, object]:
     return "pl.series", [series.name, _pack_column(_pyarrow().chunked_array([array]), sink, series)]
 
 
+def _from_arrow(arrow: Any) -> Any:
+    polars = _polars()
+    try:
+        return polars.from_arrow(arrow)
+    except polars.exceptions.PanicException as error:  # which is no Exception
+        raise Malformed(f"polars can not hold what Arrow does: {printable(error, 100)}") from None
+
+
 @decodes("pl.df")
 def _read_polars_frame(payload: object, source: Source) -> object:
-    polars = _polars()
-    return polars.DataFrame(polars.from_arrow(_unpack_table(payload, source)))
+    return _polars().DataFrame(_from_arrow(_unpack_table(payload, source)))
 
 
 @decodes("pl.series")
 def _read_polars_series(payload: object, source: Source) -> object:
     name, data = fields(payload, str, object)
-    polars = _polars()
-    return polars.Series(name, polars.from_arrow(_unpack_column(data, source)))
+    return _polars().Series(name, _from_arrow(_unpack_column(data, source)))

@@ -20,7 +20,7 @@ from .plain import matching
 from .tags import ENCODERS, STEPS, Refused, Step, decodes, encoder_for, fields
 from .times import zone_in, zone_of
 
-__all__ = ["pandas", "read_column", "read_frequency", "register", "write_column", "write_frequency"]
+__all__ = ["is_hollow", "pandas", "read_column", "read_frequency", "register", "write_column", "write_frequency"]
 
 _UNITS = ("s", "ms", "us", "ns")
 _CLOSED = ("left", "right", "both", "neither")
@@ -112,6 +112,14 @@ def read_column(values: object) -> Any:
     elif isinstance(values, pandas().api.extensions.ExtensionArray):
         return values
     raise Malformed("the values of a column are none that pandas could hold")
+
+
+def is_hollow(index: Any, content: int) -> bool:
+    """Return whether an index is a range of over a million labels, and of more than `content`, what it belongs to has.
+
+    A range needs no bytes for its labels; memory for them would be taken when they are first looked at.
+    """
+    return type(index) is pandas().RangeIndex and len(index) > max(content, 2**20)
 
 
 # --- arrays -------------------------------------------------------------------------------------------------------
@@ -271,12 +279,16 @@ def _intervals(array: Any, sink: Sink) -> tuple[str, object]:
 def _read_intervals(payload: object, source: Source) -> object:
     closed, left, right = fields(payload, str, object, object)
     pd = pandas()
-    if closed not in _CLOSED or not isinstance(left, pd.Index) or type(left) is not type(right):
+    if closed not in _CLOSED or not all(
+        isinstance(end, pd.Index) and type(end) is not pd.RangeIndex for end in (left, right)
+    ):
         raise Malformed("intervals have no two rows of ends")
     return pd.arrays.IntervalArray.from_arrays(left, right, closed=closed)
 
 
 def _categorical(array: Any, sink: Sink) -> tuple[str, object]:
+    if is_hollow(array.categories, len(array)):
+        raise Refused(array, "its categories are a range of more than a million", "Remove those that are not used")
     return "pd.categorical", [array.codes, array.categories, bool(array.ordered)]
 
 
@@ -284,7 +296,12 @@ def _categorical(array: Any, sink: Sink) -> tuple[str, object]:
 def _read_categorical(payload: object, source: Source) -> object:
     codes, categories, ordered = fields(payload, np.ndarray, object, bool)
     pd = pandas()
-    if codes.ndim != 1 or codes.dtype.kind != "i" or not isinstance(categories, pd.Index):
+    if (
+        codes.ndim != 1
+        or codes.dtype.kind != "i"
+        or not isinstance(categories, pd.Index)
+        or is_hollow(categories, len(codes))
+    ):
         raise Malformed("the codes or categories of a categorical array are none")
     return pd.Categorical.from_codes(codes, categories, ordered=ordered)
 

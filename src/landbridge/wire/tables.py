@@ -14,11 +14,11 @@ from typing import Any
 import numpy as np
 
 from ..errors import Malformed
-from .columns import pandas, read_column, read_frequency, register, write_column, write_frequency
+from .columns import is_hollow, pandas, read_column, read_frequency, register, write_column, write_frequency
 from .frame import Sink, Source
 from .places import brief
 from .plain import refuse_collisions
-from .tags import ENCODERS, LATE, STEPS, Inner, Step, decodes, fields
+from .tags import ENCODERS, LATE, STEPS, Inner, Refused, Step, decodes, fields
 
 __all__ = ["read_frame", "read_series", "write_frame", "write_series"]
 
@@ -96,6 +96,8 @@ def _read_range(payload: object, source: Source) -> object:
 
 
 def _multi(index: Any, sink: Sink) -> tuple[str, object]:
+    if any(is_hollow(level, len(index)) for level in index.levels):
+        raise Refused(index, "a level is a range of more than a million labels", "Send .remove_unused_levels()")
     levels = [Inner(index, f".levels[{at}]", level) for at, level in enumerate(index.levels)]
     return "pd.multi", [levels, [np.asarray(codes) for codes in index.codes], list(index.names)]
 
@@ -108,6 +110,8 @@ def _read_multi(payload: object, source: Source) -> object:
         raise Malformed("a level of an index is none")
     if not all(type(code) is np.ndarray and code.ndim == 1 and code.dtype.kind == "i" for code in codes):
         raise Malformed("the codes of an index are no integers")
+    if any(is_hollow(level, len(codes[0])) for level in levels if codes):
+        raise Malformed("a level of an index has more than a million labels without content")
     return pd.MultiIndex(levels=levels, codes=codes, names=names)  # which checks that they fit
 
 
@@ -179,6 +183,8 @@ def _frame(frame: Any, sink: Sink) -> tuple[str, object]:
 
 def write_frame(frame: Any) -> list[object]:
     """Return the payload of a DataFrame."""
+    if not frame.shape[1] and is_hollow(frame.index, 0):
+        raise Refused(frame, "it has more than a million rows and no columns", "Send its index")
     parts = [[numbers, values] for numbers, values in _parts(frame)]
     columns, index = Inner(frame, ".columns", frame.columns), Inner(frame, ".index", frame.index)
     return [columns, index, parts, *_extras(frame)]
@@ -218,8 +224,10 @@ def read_frame(payload: object) -> Any:
             if type(number) is not int or number in found:
                 raise Malformed("a column of a table is numbered twice or not at all")
             found[number] = column
-    if sorted(found) != list(range(len(columns))):
+    if len(found) != len(columns) or (found and not 0 <= min(found) <= max(found) < len(columns)):
         raise Malformed("a table has not as many columns as labels")
+    if not found and is_hollow(index, 0):
+        raise Malformed("a table has more than a million rows and no columns")
     made = {n: _made_series(found[n], index) if found[n].dtype == object else found[n] for n in range(len(columns))}
     frame = pandas().DataFrame(made, index=index, copy=False)
     frame.columns = columns

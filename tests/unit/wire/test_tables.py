@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import subprocess
 import sys
 
+import msgpack
 import numpy as np
 import pandas as pd
 import polars as pl
@@ -50,6 +52,8 @@ def test_text_that_arrow_holds_is_a_view_at_the_sender():
          'value["e"]', "extension"),
         (pl.DataFrame({"e": pl.Series(["a"], dtype=pl.Enum(["a"]))}), 'value["e"]', "Enum"),
         (pl.DataFrame({"o": pl.Series([object()], dtype=pl.Object)}), 'value["o"]', "Object"),
+        (pl.DataFrame({"i": pl.Series([1], dtype=pl.Int128)}), 'value["i"]', "Int128"),
+        (pl.DataFrame({"a\0b": [1]}), 'value["a\ufffdb"]', "Int64"),
         (pd.date_range("2024", periods=2, freq=pd.offsets.DateOffset(months=2)), "value.freq", "exact text"),
     ],
 )  # fmt: skip
@@ -57,6 +61,103 @@ def test_what_does_not_travel_is_named_by_its_column(value, where, said):
     with pytest.raises(CannotTravel, match=said) as caught:
         encode(value)
     assert caught.value.where == where
+
+
+def tagged(tag, payload) -> bytes:
+    """Return a frame with a payload made by hand, of values that all stay in its header."""
+    inner = b"".join(encode(payload))[12:]
+    packed = msgpack.packb(msgpack.ExtType(1, b"\x92" + msgpack.packb(tag) + inner))
+    return b"LB\x01\x00" + len(packed).to_bytes(4, "little") + bytes(4) + packed
+
+
+HUGE = pd.RangeIndex(2**62)
+LONG = pd.RangeIndex(2**21)
+ONE = np.array([0], "i1")
+HOLLOW = {
+    "columns": ("pd.df", [HUGE, pd.Index([1]), [], {}, True]),
+    "rows": ("pd.df", [pd.Index([], dtype="i8"), HUGE, [], {}, True]),
+    "rows of a column": ("pd.df", [pd.Index([1]), HUGE, [[[0], ONE]], {}, True]),
+    "rows of a series": ("pd.series", [ONE, HUGE, None, {}, True]),
+    "categories": ("pd.categorical", [ONE, HUGE, False]),
+    "levels": ("pd.multi", [[HUGE], [ONE], [None]]),
+    "intervals": ("pd.intervals", ["left", HUGE, HUGE]),
+}
+
+
+@pytest.mark.parametrize("name", HOLLOW)
+def test_range_of_labels_without_content_is_malformed(name):
+    with pytest.raises(Malformed):
+        decode(tagged(*HOLLOW[name]))
+
+
+@pytest.mark.parametrize(
+    "value",
+    [pd.DataFrame(index=LONG), pd.Categorical.from_codes([0], LONG), pd.MultiIndex([LONG], [[0]])],
+    ids=["table", "categories", "levels"],
+)
+def test_range_of_labels_without_content_is_refused(value):
+    with pytest.raises(CannotTravel, match="million"):
+        encode(value)
+
+
+X = pd.Index(["a"], dtype=object)
+BAD_TABLES = {
+    "column twice": ("pd.df", [X, X, [[[0], ONE], [[0], ONE]], {}, True]),
+    "column that is missing": ("pd.df", [X, X, [], {}, True]),
+    "column beyond the labels": ("pd.df", [X, X, [[[1], ONE]], {}, True]),
+    "negative column": ("pd.df", [X, X, [[[-1], ONE]], {}, True]),
+    "column of a boolean": ("pd.df", [X, X, [[[False], ONE]], {}, True]),
+    "column that is too long": ("pd.df", [X, X, [[[0], np.zeros(2)]], {}, True]),
+    "columns of another shape": ("pd.df", [X, X, [[[0], np.zeros((1, 2))]], {}, True]),
+    "column of no array": ("pd.df", [X, X, [[[0], [1]]], {}, True]),
+    "column of text of fixed width": ("pd.df", [X, X, [[[0], np.array(["a"])]], {}, True]),
+    "column of days": ("pd.df", [X, X, [[[0], np.array([1], "M8[D]")]], {}, True]),
+    "labels that are no index": ("pd.df", [["a"], X, [[[0], ONE]], {}, True]),
+    "labels twice where they may not": ("pd.series", [np.zeros(2), pd.Index([1, 1]), None, {}, False]),
+    "name that is a list": ("pd.series", [ONE, X, [1], {}, True]),
+    "code without category": ("pd.categorical", [np.array([1], "i1"), X, False]),
+    "negative code": ("pd.categorical", [np.array([-2], "i1"), X, False]),
+    "category twice": ("pd.categorical", [ONE, pd.Index(["a", "a"], dtype=object), False]),
+    "code without level": ("pd.multi", [[X], [np.array([1], "i1")], [None]]),
+    "fewer codes than levels": ("pd.multi", [[X, X], [ONE], [None, None]]),
+    "level of levels": ("pd.multi", [[pd.MultiIndex.from_arrays([["a"]])], [ONE], [None]]),
+    "mask of another length": ("pd.masked", [np.zeros(2, "i8"), np.zeros(1, bool)]),
+    "mask of numbers": ("pd.masked", [np.zeros(1, "i8"), np.zeros(1, "i1")]),
+    "nullable complex": ("pd.masked", [np.zeros(1, "c16"), np.zeros(1, bool)]),
+    "frequency that does not fit": ("pd.index", [np.array(["2024-01-01", "2024-02-03"], "M8[s]"), None, "D"]),
+    "frequency of numbers": ("pd.index", [ONE, None, "D"]),
+    "frequency of code": ("pd.index", [np.array(["2024-01-01"], "M8[s]"), None, "__import__('os')"]),
+    "zone of durations": ("pd.times", [np.array([1], "m8[s]"), dt.UTC]),
+    "zone of text": ("pd.times", [np.array([1], "M8[s]"), "UTC"]),
+    "intervals that end before they begin": ("pd.intervals", ["left", pd.Index([2]), pd.Index([1])]),
+    "intervals of another side": ("pd.intervals", ["up", pd.Index([1]), pd.Index([2])]),
+    "period of no frequency": ("pd.period", ["moon", 1]),
+    "period that is none": ("pd.period", ["D", -(2**63)]),
+    "point in time that is none": ("pd.timestamp", [-(2**63), "ns", None, 0]),
+    "point in time in days": ("pd.timestamp", [1, "D", None, 0]),
+    "fold of two": ("pd.timestamp", [1, "s", None, 2]),
+    "duration in years": ("pd.timedelta", [1, "Y"]),
+    "interval of texts": ("pd.interval", ["a", "b", "left"]),
+    "dtype with content": ("pd.dtype", pd.array([1], dtype="Int64")),
+    "dtype of no pandas": ("pd.dtype", np.zeros(0)),
+    "text of an unknown storage": ("pd.text", ["pickle", "NA", bytes(8), b"", None]),
+    "text that is no UTF-8": ("pd.text", ["pyarrow", "nan", np.array([0, 1]).tobytes(), b"\xff", None]),
+    "text without offsets": ("pd.text", ["pyarrow", "nan", b"", b"", None]),
+    "Arrow column of NumPy": ("pd.arrow", ONE),
+    "series of a table": ("gpd.series", [ONE, X, None, {}, True]),
+}
+
+
+@pytest.mark.parametrize("name", BAD_TABLES)
+def test_broken_table_is_malformed(name):
+    with pytest.raises(Malformed):
+        decode(tagged(*BAD_TABLES[name]))
+
+
+def test_labels_that_collide_are_malformed():
+    labels = np.array([number * (2**61 - 1) for number in range(200)], dtype=object)
+    with pytest.raises(Malformed, match="collide"):
+        decode(tagged("pd.index", [labels, None, None]))
 
 
 def stream(table: pa.Table, **options) -> bytes:
@@ -67,8 +168,6 @@ def stream(table: pa.Table, **options) -> bytes:
 
 
 def arrow_frame(data: bytes, tag: str = "pa.table") -> bytes:
-    import msgpack
-
     header = msgpack.packb(msgpack.ExtType(1, msgpack.packb([tag, data])))
     return b"LB\x01\x00" + len(header).to_bytes(4, "little") + bytes(4) + header
 
