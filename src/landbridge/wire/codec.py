@@ -168,6 +168,8 @@ def encode(value: object) -> list[Part]:
         if len(header) > _LONG_TEXT:
             grown = True
             header = _shortened(writer, value, header)
+        if len(writer.buffers) > DEFAULT.buffers:
+            raise CannotTravel("value", f"it has more than {DEFAULT.buffers:,} long arrays or texts", _JOIN_ARRAYS)
         parts = frame_parts(header, writer.buffers)
     except Refused as refused:
         raise _cannot_travel(value, refused) from refused.__cause__
@@ -188,6 +190,7 @@ _SURROGATE = (
     "it is text with half of a surrogate pair, which is not Unicode",
     'Clean it with .encode("utf-8", "replace").decode(), or send bytes',
 )
+_JOIN_ARRAYS = "Join them to fewer: one array of several dimensions, columns of one dtype"
 _USE_ARRAYS = "Send numbers as a NumPy array, and long text or bytes as one value"
 
 

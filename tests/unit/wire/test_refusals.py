@@ -164,3 +164,8 @@ def test_value_that_grows_like_a_tree_is_refused_early():
 def test_long_list_of_numbers_is_refused_with_advice():
     with pytest.raises(TooLarge, match="NumPy array"):
         encode([0.5] * 200_000)
+
+
+def test_more_arrays_than_a_receiver_takes_are_refused_with_advice():
+    encode([np.zeros(100)] * 4096)
+    assert "Join them" in str(refused([np.zeros(100)] * 4097))
