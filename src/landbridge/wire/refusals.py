@@ -6,7 +6,7 @@ import dataclasses
 import enum
 
 from ..errors import printable
-from .tags import Refused
+from .tags import Refused, encoder_for
 
 __all__ = ["refusal"]
 
@@ -55,7 +55,7 @@ def refusal(value: object) -> Refused:
     if package == "xarray":
         return Refused(value, f"it is a {name}", "Send a DataArray or a Dataset")
     if package in ("dask", "cupy", "torch", "jax", "jaxlib", "sparse"):
-        return Refused(value, f"it is a {name}", "Convert it to a NumPy array")
+        return Refused(value, f"it is a {name}", "Convert it to a NumPy array (of dask, .compute() does)")
     if isinstance(value, type):
         return Refused(
             value,
@@ -75,7 +75,18 @@ def refusal(value: object) -> Refused:
             )
     if isinstance(value, BaseException):
         return Refused(value, f"it is an exception ({name})", "Raise it, or send str(...)")
-    return Refused(value, f"no rule is known for objects of type {name}")
+    base = next((base for base in kind.__mro__[1:] if encoder_for(base) is not None), None)
+    if base is not None:
+        return Refused(
+            value,
+            f"it is a {name}, a subclass of {_name_of(base)} that would arrive as another type",
+            f"Send {base.__name__}(...), or give it a name with landbridge.register",
+        )
+    return Refused(
+        value,
+        f"no rule is known for objects of type {name}",
+        "Convert it to a type that travels (docs: types), or give its type a name with landbridge.register",
+    )
 
 
 def _name_of(cls: type) -> str:

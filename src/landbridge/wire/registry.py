@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import enum
 import re
 from collections.abc import Callable
 from typing import Any, NamedTuple, TypeVar
@@ -54,6 +56,7 @@ def register(cls: type[T], name: str, encode: Callable[[T], object], decode: Cal
     ----------
     cls : type
         The class. Objects of its subclasses do not travel with it; register them under names of their own.
+        Enumerations, dataclasses, named tuples and models need no name: they travel where the signature names them.
     name : str
         Its name on the wire, under a domain of yours so that no others use it: ``"org.example/quake"``, a reversed
         domain with at least one dot, a slash, and a short name in lower case.
@@ -65,8 +68,9 @@ def register(cls: type[T], name: str, encode: Callable[[T], object], decode: Cal
     Raises
     ------
     InvalidName
-        When `name` is not of that form, or the class or the name already stands for something else. To register
-        a class of the same module and name again is no error: the latest counts.
+        When `name` is not of that form, when the class or the name already stands for something else, or when objects
+        of the class travel otherwise. To register a class of the same module and name again is no error: the latest
+        counts.
     TypeError
         When `cls` is no class, or a function can not be called.
 
@@ -86,6 +90,8 @@ def register(cls: type[T], name: str, encode: Callable[[T], object], decode: Cal
         raise InvalidName(name, "registered type", 'it is not of the form "org.example/quake"')
     if cls in _BY_MSGPACK or encoder_for(cls) is not None:
         raise InvalidName(name, "registered type", f"objects of {_called(cls)} travel without it")
+    if reason := _reason_to_stay(cls):
+        raise InvalidName(name, "registered type", reason)
     before = _by_name.get(name)
     if before is not None and _called(before.cls) != _called(cls):
         raise InvalidName(name, "registered type", f"it already is the name of {_called(before.cls)}")
@@ -96,6 +102,17 @@ def register(cls: type[T], name: str, encode: Callable[[T], object], decode: Cal
     if before is not None:
         OWN.pop(before.cls, None)
     OWN[cls] = _by_name[name] = own
+
+
+def _reason_to_stay(cls: type) -> str | None:
+    """Return why objects of a class would never get here: a call makes them plain, or functions, before."""
+    if dataclasses.is_dataclass(cls) or issubclass(cls, enum.Enum) or hasattr(cls, "__pydantic_fields__"):
+        return f"enumerations, dataclasses and models such as {_called(cls)} travel where the signature names them"
+    if issubclass(cls, tuple) and hasattr(cls, "_fields"):
+        return f"named tuples such as {_called(cls)} travel where the signature names them"
+    if any("__call__" in base.__dict__ for base in cls.__mro__):
+        return f"objects of {_called(cls)} can be called, so they travel as functions, which stay where they are"
+    return None
 
 
 def _called(cls: type) -> str:

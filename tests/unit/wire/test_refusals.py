@@ -14,7 +14,10 @@ import msgpack
 import numpy as np
 import pandas as pd
 import polars as pl
+import pyarrow as pa
 import pytest
+import shapely
+import shapely.prepared
 import xarray as xr
 
 from landbridge.errors import CannotTravel, TooLarge
@@ -81,6 +84,10 @@ UNFIT = [
     (np.array(["a"], np.dtypes.StringDType(na_object="none")), "missing"),
     (pd.arrays.SparseArray([1, 0]), "SparseArray"),
     (pd.offsets.MonthEnd(), "MonthEnd"),
+    (type("Stations", (pd.DataFrame,), {})({"a": [1]}), "subclass of pandas.DataFrame"),
+    (type("Grid", (xr.Dataset,), {"__slots__": ()})(), "subclass of xarray"),
+    (shapely.prepared.prep(shapely.Point(0, 0)), "PreparedGeometry"),
+    (pa.RecordBatchReader.from_batches(pa.schema([]), []), "RecordBatchReader"),
     (pl.LazyFrame(), "LazyFrame"),
     (xr.Variable("x", [1]), "Variable"),
 ]
@@ -93,6 +100,10 @@ def test_unfit_value_is_refused_with_its_reason(value, said):
     error = refused(value)
     assert said in str(error)
     assert error.where.startswith("value")
+
+
+def test_objects_of_classes_that_nobody_registered_are_refused_with_the_way_out():
+    assert "landbridge.register" in str(refused(object()))
 
 
 def test_a_query_is_refused_with_the_way_out():

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import datetime as dt
+import struct
 import subprocess
 import sys
+import tracemalloc
 
 import msgpack
 import numpy as np
@@ -15,6 +17,7 @@ import pytest
 
 from landbridge.errors import CannotTravel, Malformed
 from landbridge.wire import decode, encode
+from landbridge.wire.arrowstream import _Table
 
 
 def there_and_back(value):
@@ -205,6 +208,29 @@ def test_unfit_stream_is_malformed(name):
     data, said = BAD[name]
     with pytest.raises(Malformed, match=said):
         decode(arrow_frame(data))
+
+
+def test_schema_that_means_one_long_name_a_thousand_times_is_malformed():
+    schema = pa.schema([("x" * 100_000, pa.int8()), *((f"c{at}", pa.int8()) for at in range(999))])
+    data = bytearray(stream(pa.Table.from_batches([], schema)))
+    # The fields of a schema are a vector of distances forward to them. All are made to lead to the longest one.
+    (start,) = struct.unpack_from("<I", data, 8)
+    message = _Table(memoryview(data)[8:], start)
+    vector = 8 + message.table(2)._target(1)
+    (count,) = struct.unpack_from("<I", data, vector)
+    places = [vector + 4 + 4 * at for at in range(count)]
+    longest = places[0] + struct.unpack_from("<I", data, places[0])[0]
+    for place in places:
+        if longest > place:
+            struct.pack_into("<I", data, place, longest - place)
+    assert count == 1000
+    tracemalloc.start()
+    try:
+        with pytest.raises(Malformed, match="texts in several places"):
+            decode(arrow_frame(bytes(data)))
+        assert tracemalloc.get_traced_memory()[1] < 4 * 2**20
+    finally:
+        tracemalloc.stop()
 
 
 def test_text_offsets_that_would_crash_arrow_are_malformed():
