@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 import sys
-from types import NoneType
 from typing import Any
 
 import numpy as np
@@ -20,7 +19,7 @@ from .plain import matching
 from .tags import ENCODERS, STEPS, Refused, Step, decodes, encoder_for, fields
 from .times import zone_in, zone_of
 
-__all__ = ["is_hollow", "pandas", "read_column", "read_frequency", "register", "write_column", "write_frequency"]
+__all__ = ["is_hollow", "pandas", "read_column", "register", "set_frequency", "write_column", "write_frequency"]
 
 _UNITS = ("s", "ms", "us", "ns")
 _CLOSED = ("left", "right", "both", "neither")
@@ -414,8 +413,9 @@ def write_frequency(index: Any) -> str | None:
     return str(text)
 
 
-def read_frequency(payload: object) -> Any:
-    """Return the offset of a received frequency; None is none."""
-    if type(payload) is NoneType:
-        return None
-    return pandas().tseries.frequencies.to_offset(matching(payload, _FREQUENCY))
+def set_frequency(index: Any, frequency: str) -> None:
+    """Give a received index of times the received frequency, if its times have it."""
+    pd = pandas()
+    if type(index) not in (pd.DatetimeIndex, pd.TimedeltaIndex):
+        raise Malformed("an index of no times has a frequency")
+    index.freq = pd.tseries.frequencies.to_offset(matching(frequency, _FREQUENCY))

@@ -1,9 +1,9 @@
 """Tags for xarray: DataArray, Dataset and DataTree, with coordinates, attributes and which of them are indexes.
 
-A dataset is its variables, the names of those that are coordinates, and its indexes: the name alone where the index
-is made from the coordinate again, else the pandas index itself (several levels, a frequency, intervals …). Lazy and
-dask arrays are loaded. Of `encoding`, which may hold compressor objects and open files, goes what is plain data, but
-for the path of the file.
+A dataset is its variables, the names of those that are coordinates, and its indexes: the name, and the frequency if
+there is one, where the index is made from the coordinate again; else the pandas index itself (several levels, a time
+zone, intervals …). Lazy and dask arrays are loaded. Of `encoding`, which may hold compressor objects and open files,
+goes what is plain data, but for the path of the file.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import Malformed, MissingExtra
-from .columns import pandas, read_column, write_column
+from .columns import pandas, read_column, set_frequency, write_column, write_frequency
 from .dtypes import describe
 from .frame import Sink, Source
 from .places import brief
@@ -105,7 +105,7 @@ def _indexes(owner: Any) -> tuple[list[object], set[Hashable]]:
         name = next(iter(variables))
         if type(index) is known.PandasIndex:
             if list(variables) == [index.index.name] and _is_made_again(index.index, index.coord_dtype):
-                indexes.append(name)
+                indexes.append(_with_frequency(owner, name, index.index))
                 continue
             dtypes = [index.coord_dtype]
         elif type(index) is known.PandasMultiIndex:
@@ -123,12 +123,24 @@ def _indexes(owner: Any) -> tuple[list[object], set[Hashable]]:
 
 
 def _is_made_again(index: Any, dtype: Any) -> bool:
-    """Return whether xarray makes this very pandas index from the values of its coordinate."""
-    if not isinstance(dtype, np.dtype) or dtype == np.float16 or getattr(index, "freq", None) is not None:
+    """Return whether xarray makes this very pandas index, but for its frequency, from the values of its coordinate."""
+    if type(index) is sys.modules["xarray"].CFTimeIndex:
+        return isinstance(dtype, np.dtype) and dtype.kind == "O"
+    if not isinstance(dtype, np.dtype) or dtype == np.float16:
         return False
     again = sys.modules["xarray"].indexes.PandasIndex(np.zeros(min(len(index), 1), dtype), "x").index
-    is_cftime = type(index) is sys.modules["xarray"].CFTimeIndex and dtype.kind == "O"
-    return is_cftime or (type(index) is type(again) and index.dtype == again.dtype)
+    return type(index) is type(again) and bool(index.dtype == again.dtype)
+
+
+def _with_frequency(owner: Any, name: Hashable, index: Any) -> object:
+    """Return what travels for an index that is made again: its name, and its frequency if it has one."""
+    if index.dtype.kind not in "mM":  # a CFTimeIndex looks for a frequency whenever it is asked for it
+        return name
+    try:
+        frequency = write_frequency(index)
+    except Refused as refused:
+        raise Refused(owner, refused.reason, refused.advice, at=f"{_part(name)}.index.freq") from None
+    return name if frequency is None else [name, frequency]
 
 
 def _travelling(encoding: dict[Any, Any]) -> dict[Any, Any]:
@@ -221,14 +233,17 @@ _IN_INDEX = np.empty(0)
 def _read_coords(xarray: Any, variables: dict[Hashable, Any], indexed: list[Any]) -> Any:
     indexes = {}
     for entry in indexed:
-        if type(entry) is list:
+        if type(entry) is list and len(entry) == 3:
             index = _read_index(xarray, entry)
             made = index.create_variables(variables)
-        elif entry not in variables or variables[entry].ndim != 1 or variables[entry]._data is _IN_INDEX:
-            raise Malformed("an index belongs to no coordinate of one dimension")
         else:
-            index = xarray.indexes.PandasIndex.from_variables({entry: variables[entry]}, options={})
-            made = index.create_variables({entry: variables[entry]})
+            name, frequency = fields(entry, object, str) if type(entry) is list else (entry, None)
+            if name not in variables or variables[name].ndim != 1 or variables[name]._data is _IN_INDEX:
+                raise Malformed("an index belongs to no coordinate of one dimension")
+            index = xarray.indexes.PandasIndex.from_variables({name: variables[name]}, options={})
+            if frequency is not None:
+                set_frequency(index.index, frequency)
+            made = index.create_variables({name: variables[name]})
         for name, variable in made.items():
             if name in indexes or name not in variables or variables[name].dims != variable.dims:
                 raise Malformed("the coordinates of an index are not there")

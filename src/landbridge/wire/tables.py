@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import Malformed
-from .columns import is_hollow, pandas, read_column, read_frequency, register, write_column, write_frequency
+from .columns import is_hollow, pandas, read_column, register, set_frequency, write_column, write_frequency
 from .frame import Sink, Source
 from .places import brief
 from .plain import refuse_collisions
@@ -72,9 +72,7 @@ def _read_index(payload: object, source: Source) -> object:
     else:
         index = pd.Index(values, name=name, copy=False)
     if frequency is not None:
-        if type(index) not in (pd.DatetimeIndex, pd.TimedeltaIndex):
-            raise Malformed("an index of no times has a frequency")
-        index.freq = read_frequency(frequency)
+        set_frequency(index, frequency)
     return index
 
 

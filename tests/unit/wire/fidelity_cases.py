@@ -134,6 +134,14 @@ DATASETS: dict[str, object] = {
     "stacked": _GRID.stack(point=("lat", "lon")),
     "MultiIndex in a data array": _GRID.t.stack(point=("lat", "lon")),
     "cftime of 360 days": xr.Dataset({"a": ("time", [1, 2])}, {"time": _DAYS}),
+    "cftime at a frequency": xr.Dataset(
+        {"a": ("time", np.arange(12))},
+        {"time": xr.date_range("2001-01-01", periods=12, freq="MS", calendar="noleap", use_cftime=True)},
+    ),
+    "empty coordinates": xr.Dataset(coords={"x": np.array([], "U3"), "time": np.array([], "M8[ns]"), "y": []}),
+    "coordinate by another name than its dimension": xr.Dataset(
+        {"a": ("x", [1, 2])}, {"label": ("x", ["p", "q"])}
+    ).set_xindex("label"),
     "packed encoding": _packed(),
     "complex and structured": xr.Dataset({"c": ("x", np.array([1j, 2])), "s": ("x", np.zeros(2, _STRUCT))}),
     "names that are integers": xr.Dataset({5: ("x", [1, 2]), ("a", 1): ("x", [3, 4])}),
@@ -152,6 +160,10 @@ DATASETS: dict[str, object] = {
     ),
     "index of one's own": Unfit(
         xr.Dataset(coords={"x": [1, 2]}).drop_indexes("x").set_xindex("x", _OwnIndex), "value.x"
+    ),
+    "frequency without a text": Unfit(
+        [xr.Dataset(coords={"time": pd.date_range("2024", periods=2, freq=pd.DateOffset(months=2))})],
+        "value[0].time.index.freq",
     ),
     "code in attributes": Unfit(xr.Dataset({"a": ("x", [1], {"f": len})}), 'value.a.attrs["f"]'),
     "code in a tree": Unfit(

@@ -178,6 +178,26 @@ def tagged(tag, payload) -> bytes:
     return b"LB\x01\x00" + len(packed).to_bytes(4, "little") + bytes(4) + packed
 
 
+@pytest.mark.parametrize(
+    "entry", [["time", "W-SUN"], ["time", "x" * 50], ["time", 5], ["time"], ["n", "D"], ["?", "D"]]
+)
+def test_frequency_that_does_not_fit_is_malformed(entry):
+    variables = [["time", ["time"], np.array(["2024-01-01", "2024-01-02"], "M8[s]"), {}, {}],
+                 ["n", ["n"], np.array([1, 2]), {}, {}]]  # fmt: skip
+    payload = [variables, ["time", "n"], [["time", "D"], "n"], {}, {}]
+    assert decode(tagged("xr.ds", payload)).indexes["time"].freqstr == "D"
+    payload[2] = [entry]
+    with pytest.raises(Malformed):
+        decode(tagged("xr.ds", payload))
+
+
+def test_times_at_a_frequency_travel_as_plain_times_and_its_name():
+    value = xr.Dataset(coords={"time": pd.date_range("2024", periods=3, freq="MS")})
+    (whole,) = encode(value)
+    assert b"pd." not in whole
+    assert b"MS" in whole
+
+
 @pytest.mark.parametrize("path", ["", "/", "a//b", "../a", "a/./b", "/".join("a" * 40)])
 def test_odd_path_in_a_tree_is_malformed(path):
     with pytest.raises(Malformed):
