@@ -263,7 +263,7 @@ def mentions_types(schema: Mapping[str, Any]) -> bool:
 
 _SIMPLE = {"integer": "int", "number": "float", "string": "str", "boolean": "bool", "null": "None"}
 _WRITTEN = {"ndarray": "np.ndarray", "array-like": "ArrayLike"}
-_MODULES = {"xarray": "xr", "pandas": "pd", "numpy": "np"}
+_MODULES = {"xarray": "xr", "pandas": "pd", "numpy": "np", "geopandas": "gpd", "pyarrow": "pa", "polars": "pl"}
 
 
 def describe(schema: Mapping[str, Any]) -> str:
