@@ -74,8 +74,8 @@ def _text_arrays(pd: Any) -> list[Any]:
     for storage in ("python", "pyarrow"):
         for missing in (pd.NA, np.nan):
             try:
-                made.append(pd.array([], dtype=pd.StringDtype(storage, missing)))
-            except (ImportError, TypeError):  # without pyarrow, or pandas 2.2
+                made.append(pd.array([], dtype=pd.StringDtype(storage, *([] if missing is pd.NA else [missing]))))
+            except (ImportError, TypeError):  # without pyarrow, or pandas 2.2, which has NA only
                 continue
     return made
 

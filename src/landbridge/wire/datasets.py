@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Hashable, Iterable, Iterator
+from functools import lru_cache
 from types import NoneType
 from typing import Any
 
@@ -128,8 +129,14 @@ def _is_made_again(index: Any, dtype: Any) -> bool:
         return isinstance(dtype, np.dtype) and dtype.kind == "O"
     if not isinstance(dtype, np.dtype) or dtype == np.float16:
         return False
-    again = sys.modules["xarray"].indexes.PandasIndex(np.zeros(min(len(index), 1), dtype), "x").index
-    return type(index) is type(again) and bool(index.dtype == again.dtype)
+    kind, made = _index_of(dtype, len(index) == 0)
+    return bool(index.dtype == made) and type(index) is kind
+
+
+@lru_cache(maxsize=256)
+def _index_of(dtype: np.dtype[Any], empty: bool) -> tuple[type, Any]:
+    index: Any = sys.modules["xarray"].indexes.PandasIndex(np.zeros(0 if empty else 1, dtype), "x").index
+    return type(index), index.dtype
 
 
 def _with_frequency(owner: Any, name: Hashable, index: Any) -> object:

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import Malformed
+from .arrays import Array
 from .columns import is_hollow, pandas, read_column, register, set_frequency, write_column, write_frequency
 from .frame import Sink, Source
 from .places import brief
@@ -215,31 +216,46 @@ def read_frame(payload: object) -> Any:
     """Return the DataFrame of a received payload."""
     columns, index, parts, attrs, duplicates = fields(payload, object, object, list, dict, bool)
     columns, index = _read_any_index(columns), _read_any_index(index)
-    found: dict[int, Any] = {}
+    numbered: list[Any] = []
+    together: list[tuple[list[Any], Array]] = []
+    alone: dict[Any, Any] = {}
     for part in parts:
         numbers, values = fields(part, list, object)
-        for number, column in zip(numbers, _columns_of(values, len(numbers), len(index)), strict=True):
-            if type(number) is not int or number in found:
-                raise Malformed("a column of a table is numbered twice or not at all")
-            found[number] = column
-    if len(found) != len(columns) or (found and not 0 <= min(found) <= max(found) < len(columns)):
-        raise Malformed("a table has not as many columns as labels")
-    if not found and is_hollow(index, 0):
+        numbered += numbers
+        if type(values) is np.ndarray and values.ndim == 2:
+            together.append((numbers, _checked_columns(values, (len(index), len(numbers)))))
+        elif len(numbers) == 1:
+            alone[numbers[0]] = _made_series(read_column(values), index)
+        else:
+            raise Malformed("one column of a table has several numbers")
+    if set(map(type, numbered)) - {int} or len(numbered) != len(columns) or sorted(numbered) != [*range(len(numbered))]:
+        raise Malformed("the columns of a table are not numbered one by one")
+    if not numbered and is_hollow(index, 0):
         raise Malformed("a table has more than a million rows and no columns")
-    made = {n: _made_series(found[n], index) if found[n].dtype == object else found[n] for n in range(len(columns))}
-    frame = pandas().DataFrame(made, index=index, copy=False)
+    frame = _joined(together, alone, index)
     frame.columns = columns
     return _finished(frame, attrs, duplicates)
 
 
-def _columns_of(values: Any, count: int, rows: int) -> list[Any]:
-    if type(values) is np.ndarray and values.ndim == 2:
-        if values.shape != (rows, count) or values.dtype == object:
-            raise Malformed("columns of one dtype are no array of rows and columns")
-        return [read_column(column) for column in values.T]
-    if count != 1 or len(read_column(values)) != rows:
-        raise Malformed(f"a column does not have the {rows} rows of its table")
-    return [values]
+def _checked_columns(values: Array, shape: tuple[int, int]) -> Array:
+    if values.shape != shape or values.dtype == object:
+        raise Malformed("columns of one dtype are no array of rows and columns")
+    read_column(values.reshape(-1)[:0])
+    return values
+
+
+def _joined(together: list[tuple[list[int], Array]], alone: dict[int, Any], index: Any) -> Any:
+    """Return the table of all columns under their numbers; those that came together stay together."""
+    pd = pandas()
+    tables = [pd.DataFrame(values, index=index, columns=numbers, copy=False) for numbers, values in together]
+    if alone or not tables:
+        tables.append(pd.DataFrame(alone, index=index, copy=False))
+    if len(tables) == 1 and list(tables[0].columns) == [*range(tables[0].shape[1])]:
+        return tables[0]
+    joined = pd.concat(tables, axis=1)
+    joined = joined[[*range(joined.shape[1])]]
+    joined.index = index
+    return joined
 
 
 def _frame_steps(frame: Any) -> Iterator[Step]:

@@ -35,6 +35,14 @@ def test_a_table_of_many_columns_is_one_buffer():
     pd.testing.assert_frame_equal(there_and_back(wide), wide)
 
 
+def test_columns_of_one_dtype_arrive_together_wherever_they_stand():
+    frame = pd.DataFrame({at: np.arange(3.0) if at % 3 else np.arange(3) for at in range(300)}, index=[5, 5, 6])
+    frame.insert(150, "text", ["a", None, "b"])
+    back = there_and_back(frame)
+    pd.testing.assert_frame_equal(back, frame)
+    assert back._mgr.nblocks == 3
+
+
 def test_text_that_arrow_holds_is_a_view_at_the_sender():
     text = pd.Series(["Kiel", "Potsdam"] * 500, dtype="str")
     content = text.array.__arrow_array__().chunk(0).buffers()[2]
