@@ -47,6 +47,14 @@ def model():
     return made()
 
 @lb.dataset
+def odd():
+    """Indexes and dtypes that only pandas has."""
+    station = pd.MultiIndex.from_product([["a", "b"], [1, 2, 3]], names=["basin", "number"])
+    coords = xr.Coordinates.from_pandas_multiindex(station, "station")
+    kinds = pd.Categorical(["buoy", "ship", "buoy", "ship", "ship", "buoy"])
+    return xr.Dataset({"kind": ("station", kinds), "depth": ("station", np.arange(6.0))}, coords)
+
+@lb.dataset
 def broken():
     raise OSError("the disk is being changed")
 
@@ -113,6 +121,14 @@ def test_a_function_is_opened_as_if_it_were_called_at_home(ocean, net):
     xr.testing.assert_identical(xr.open_dataset("landbridge://geomar/ocean.model", engine="landbridge"), made())
 
 
+def test_indexes_and_dtypes_of_pandas_come_along(ocean):
+    namespace: dict = {}
+    exec(OCEAN, namespace)
+    with lb.open("geomar/ocean.odd") as dataset:
+        xr.testing.assert_identical(dataset, namespace["odd"]())
+        assert float(dataset.depth.sel(basin="b", number=2)) == 4.0
+
+
 def test_a_script_imports_a_data_set_like_a_function(network, ocean):
     run = network.python("""
         from landbridge.remote.geomar.ocean import model
@@ -122,7 +138,7 @@ def test_a_script_imports_a_data_set_like_a_function(network, ocean):
 
 
 def test_a_module_with_several_data_sets_wants_one_named(ocean):
-    with pytest.raises(lb.InvalidName, match=r"it has model, broken, no_dataset; name one"):
+    with pytest.raises(lb.InvalidName, match=r"it has model, odd, broken, no_dataset; name one"):
         lb.open("geomar/ocean")
     with pytest.raises(lb.InvalidName, match="it is a method or class; call it"):
         lb.open("geomar/ocean.first")

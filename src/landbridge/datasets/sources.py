@@ -123,10 +123,11 @@ class Source:
                 with alone():
                     dataset.close()
                 raise DatasetChanged(self.target)
-            _refuse_what_cannot_travel(self.target, dataset)
             version = _version(dataset, stats, self._fingerprint(dataset))
+            view = DatasetView(dataset, version, raw=raw, check=lambda: self._check(stats))
+            _refuse_what_cannot_travel(self.target, view)
             self._stats = stats
-            return DatasetView(dataset, version, raw=raw, check=lambda: self._check(stats))
+            return view
         raise NothingToServe(
             f"{self.target} cannot be opened as a data set: {said}. See what xarray says of it: "
             "python -c \"import xarray; print(xarray.open_dataset('FILE'))\""
@@ -287,21 +288,15 @@ def _as_dataset(target: str, found: Any) -> Any:
     )
 
 
-def _refuse_what_cannot_travel(target: str, dataset: xr.Dataset) -> None:
+def _refuse_what_cannot_travel(target: str, view: DatasetView) -> None:
     import numpy as np
-    from xarray.indexes import PandasIndex
 
-    for name, index in dataset.xindexes.items():
-        if type(index) is not PandasIndex:
+    for name in view.lazy_names:
+        dtype = view.dataset.variables[name].dtype
+        if not isinstance(dtype, np.dtype):
             raise NothingToServe(
-                f"{target} cannot be served: the index of {printable(repr(name), 80)} is a {type(index).__name__}, "
-                f"which does not travel. Return .reset_index({printable(repr(name), 80)}) instead"
-            )
-    for name, variable in dataset.variables.items():
-        if not isinstance(variable.dtype, np.dtype):
-            raise NothingToServe(
-                f"{target} cannot be served: the dtype of {printable(repr(name), 80)} is pandas' {variable.dtype}. "
-                "Convert it to one of NumPy, for example with .astype(object)"
+                f"{target} cannot be served: {printable(repr(name), 80)} is large, and its dtype is pandas' {dtype}, "
+                "of which no parts can be selected. Convert it to one of NumPy, for example with .astype(object)"
             )
 
 

@@ -87,6 +87,11 @@ class DatasetView:
         Whether the data set is undecoded, so that its reader decodes it.
     check : callable
         Raises `DatasetChanged` if the source is no longer what was opened; called before and after each block is read.
+
+    Attributes
+    ----------
+    lazy_names : list
+        The variables that do not travel when the data set is opened.
     """
 
     def __init__(
@@ -94,7 +99,7 @@ class DatasetView:
     ) -> None:
         self.dataset, self.version, self.raw = dataset, version, raw
         self._check = check
-        self._lazy = _lazy_names(dataset)
+        self.lazy_names = _lazy_names(dataset)
 
     def open(self) -> dict[str, Any]:
         """Return all that a reader needs to see the data set without its large variables.
@@ -111,14 +116,14 @@ class DatasetView:
             ``variables``, ``coords`` : list
                 Names of all variables, in the order of the data set; of those that are coordinates.
         """
-        small = self.dataset.drop_vars(self._lazy).copy()
+        small = self.dataset.drop_vars(self.lazy_names).copy()
         with self._reading("the small variables"):
             _load(small)
         return {
             "version": self.version,
             "raw": self.raw,
             "dataset": small,
-            "lazy": [self._described(name) for name in self._lazy],
+            "lazy": [self._described(name) for name in self.lazy_names],
             "variables": list(self.dataset.variables),
             "coords": list(self.dataset.coords),
         }
