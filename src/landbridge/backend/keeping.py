@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from .. import wire
 from ..contract import read_module
@@ -15,10 +15,10 @@ from ..names import SERVICE_PERSON, nearest
 from ..protocol import ObjectSubject
 from ..security import Caller, KeyPair
 from ..settings import memory_bytes
-from .execution import Fetch
+from .execution import Fetch, own_errors
 from .expose import Verbs
 from .offer import Offer, Served
-from .references import Limits, Reference, References
+from .references import Kept, Limits, References
 from .running import Keep, Style
 from .spill import SpillFolder
 
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 __all__ = ["REFERENCE_VERBS", "Keeper", "Keeping"]
 
+_LONGEST_PIN_DAYS = 365.0
 _MEMORY_SHARE = 8
 """Kept values may take one part in so many of the machine's memory; more goes to disk."""
 
@@ -116,6 +117,72 @@ class Keeper:
         if data.grant is not None:
             who = Caller(data.module.partition("/")[0], SERVICE_PERSON)
         return self.references.find(data.value_id, who, None, data.grant, "value", self._clock()).value()
+
+
+class Reference:
+    """What callers can ask of a value that stays here: each method is called like one of an object of a class.
+
+    Parameters
+    ----------
+    kept : Kept
+        The value.
+    references : References
+        Where it is kept.
+    may_go : callable
+        Tells whether what a member made for a caller may go to an institute; raises `PermissionDenied` if not.
+    opens : callable
+        Tells what can be asked of a value as of a data set; None when it is none.
+    """
+
+    def __init__(
+        self,
+        kept: Kept,
+        references: References,
+        may_go: Callable[[str, Caller, str], None],
+        opens: Callable[[object], Verbs | None],
+    ) -> None:
+        self._kept, self._references, self._may_go, self._opens = kept, references, may_go, opens
+
+    def get(self) -> Any:
+        """Return the value."""
+        return self._kept.value()
+
+    def info(self) -> dict[str, Any]:
+        """Return what is said of the value, and how it is kept."""
+        kept = self._kept
+        state = "lazy" if kept.frame is None else "on disk" if kept.spilled else "in memory"
+        return {**kept.summary, "state": state, "pinned_until": kept.pinned_until or None}
+
+    def pin(self, days: float) -> dict[str, Any]:
+        """Keep the value for some days in any case."""
+        if not 0 <= days <= _LONGEST_PIN_DAYS:
+            raise ValueError(f"a value can be pinned for 0 to {_LONGEST_PIN_DAYS:g} days, not {days!r}")
+        with own_errors():
+            self._references.pin(self._kept, days)
+        return self.info()
+
+    def grant(self, institute: str) -> str:
+        """Return leave for the backends of an institute to have the value."""
+        with own_errors():
+            self._may_go(self._kept.member, self._kept.caller, institute)
+            return self._references.grant(self._kept, institute)
+
+    def open(self) -> dict[str, Any]:
+        """Return what is said of the value as a data set."""
+        described: dict[str, Any] = self._asked("open")()
+        return described
+
+    def select(self, version: str, wanted: list[Any]) -> Iterator[list[Any]]:
+        """Go through the blocks of parts of the value as a data set."""
+        yield from self._asked("select")(version, wanted)
+
+    def _asked(self, verb: str) -> Callable[..., Any]:
+        kept = self._kept
+        if kept.opened is None:
+            kept.opened = self._opens(kept.value())
+            if kept.opened is None:
+                raise TypeError(f"it is a {kept.summary['type']}, and only data sets can be opened; get it instead")
+        return kept.opened[verb]
 
 
 def _read_verbs() -> dict[str, Method]:

@@ -7,8 +7,8 @@ import secrets
 import threading
 import time
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from .. import wire
@@ -16,12 +16,12 @@ from ..errors import Busy, ObjectGone, PermissionDenied
 from ..names import SERVICE_PERSON
 from ..protocol import LEASE_S
 from ..security import Caller, Grant, KeyPair, read_grant, sign_grant
-from .execution import own_errors
 from .expose import Verbs
 from .spill import SpillFolder
 from .summary import is_lazy, summary_of
+from .threads import Pool
 
-__all__ = ["EACH", "Kept", "Limits", "Reference", "References"]
+__all__ = ["EACH", "Kept", "Limits", "References"]
 
 _log = logging.getLogger(__name__)
 
@@ -29,7 +29,6 @@ EACH = 20_000
 """References that one caller may hold at a backend."""
 
 _GRANT_S = 600
-_LONGEST_PIN_DAYS = 365.0
 
 
 @dataclass(frozen=True)
@@ -143,7 +142,12 @@ class References:
         self._kept: dict[str, Kept] = {}
         self._held: defaultdict[Session, set[str]] = defaultdict(set)
         self._leases: dict[Session, float] = {}
-        self._lock = threading.RLock()  # values are kept by the threads that made them
+        # Held for moments only, as the loop that does the I/O waits for it, too. Values are kept by the threads that
+        # made them, and written to disk by them: one at a time, under a lock that nobody else waits for.
+        self._lock = threading.RLock()
+        self._spilling = threading.Lock()
+        self._tidying = Pool(1)
+        self._unheld: set[str] = set()
         self._memory = self._disk = 0
         self._count_of: Counter[Caller] = Counter()
         self._bytes_of: Counter[Caller] = Counter()
@@ -189,11 +193,12 @@ class References:
             self._check_room(member, caller, kept.size)
             self._add(kept)
             self._hold(kept, (caller, session), now)
-            try:
-                self._make_room(member)
-            except BaseException:
+        try:
+            self._make_room(f"{self._module}.{member}")
+        except BaseException:
+            with self._lock:
                 self._drop(kept)
-                raise
+            raise
         return self.data(kept)
 
     def data(self, kept: Kept) -> wire.ReferenceData:
@@ -247,17 +252,19 @@ class References:
         Busy
             When there is no room on disk.
         """
-        with self._lock:
-            if kept.frame is None:
-                raise Busy(
-                    f"{self._module}.{kept.member}",
-                    "its value is lazy, and only what has been computed can be pinned",
-                )
-            kept.pinned_until = time.time() + days * 86_400 if days else 0.0
-            if kept.spilled:
-                self._note(kept)
-            elif days:
-                self._spill(kept, f"{self._module}.{kept.member}")
+        target = f"{self._module}.{kept.member}"
+        if kept.frame is None:
+            raise Busy(target, "its value is lazy, and only what has been computed can be pinned")
+        before, kept.pinned_until = kept.pinned_until, time.time() + days * 86_400 if days else 0.0
+        try:
+            with self._spilling:
+                if kept.spilled:
+                    self._note(kept, target)
+                elif days:
+                    self._spill(kept, target)
+        except BaseException:
+            kept.pinned_until = before
+            raise
 
     def renew(self, caller: Caller, session: str, now: float) -> None:
         """Take note that a caller's connection is still there."""
@@ -270,8 +277,8 @@ class References:
         with self._lock:
             kept = self._kept.get(value_id)
             if kept is not None and kept.caller == caller:
-                kept.sessions.discard((caller, session))
                 self._held[caller, session].discard(value_id)
+                self._let_go(kept, (caller, session))
                 self._drop_if_free(kept)
 
     def expire(self, now: float) -> None:
@@ -282,9 +289,13 @@ class References:
                 for value_id in self._held.pop(session, ()):
                     kept = self._kept.get(value_id)
                     if kept is not None:
-                        kept.sessions.discard(session)
-            for kept in [kept for kept in self._kept.values() if not kept.sessions]:
-                self._drop_if_free(kept)
+                        self._let_go(kept, session)
+            for value_id in list(self._unheld):
+                self._drop_if_free(self._kept[value_id])
+
+    def close(self) -> None:
+        """Let the thread end; what is on disk stays there."""
+        self._tidying.close()
 
     def _add(self, kept: Kept) -> None:
         self._kept[kept.value_id] = kept
@@ -297,8 +308,14 @@ class References:
 
     def _hold(self, kept: Kept, session: Session, now: float) -> None:
         kept.sessions.add(session)
+        self._unheld.discard(kept.value_id)
         self._held[session].add(kept.value_id)
         self._leases[session] = now + LEASE_S
+
+    def _let_go(self, kept: Kept, session: Session) -> None:
+        kept.sessions.discard(session)
+        if not kept.sessions:
+            self._unheld.add(kept.value_id)
 
     def _drop_if_free(self, kept: Kept) -> None:
         if not kept.sessions and time.time() >= max(kept.pinned_until, kept.granted_until):
@@ -307,14 +324,14 @@ class References:
     def _drop(self, kept: Kept) -> None:
         if self._kept.pop(kept.value_id, None) is None:
             return
+        self._unheld.discard(kept.value_id)
         for session in kept.sessions:
             self._held[session].discard(kept.value_id)
         self._count_of[kept.caller] -= 1
         self._bytes_of[kept.caller] -= kept.size
         if kept.spilled:
             self._disk -= kept.size
-            if self._folder is not None:
-                self._folder.remove(kept.value_id)
+            self._remove(kept.value_id)
         else:
             self._memory -= kept.size
 
@@ -332,40 +349,58 @@ class References:
         if size > self._limits.memory_bytes and self._folder is None:
             raise Busy(target, f"a value of {size:,} bytes has no room at this backend")
 
-    def _make_room(self, member: str) -> None:
+    def _remove(self, value_id: str) -> None:
+        if self._folder is not None:
+            self._tidying.submit(partial(self._folder.remove, value_id))  # taking away a large file takes its time
+
+    def _make_room(self, target: str) -> None:
         """Put what was used least recently on disk until the rest fits into memory."""
         if self._memory <= self._limits.memory_bytes:
             return
-        in_memory = [kept for kept in self._kept.values() if kept.frame is not None and not kept.spilled]
-        for kept in sorted(in_memory, key=lambda kept: kept.used):
-            if self._memory <= self._limits.memory_bytes:
-                return
-            self._spill(kept, f"{self._module}.{member}")
+        with self._spilling:
+            with self._lock:
+                in_memory = [kept for kept in self._kept.values() if kept.frame is not None and not kept.spilled]
+            for kept in sorted(in_memory, key=lambda kept: kept.used):
+                if self._memory <= self._limits.memory_bytes:
+                    return
+                self._spill(kept, target)
 
     def _spill(self, kept: Kept, target: str) -> None:
-        if kept.frame is None:
-            return
-        if self._folder is None or self._disk + kept.size > self._limits.disk_bytes:
-            raise Busy(target, "there is no room for a further value at this backend; release some")
+        """Put one value on disk; whoever calls this holds the lock for that, and not the other."""
+        with self._lock:
+            if kept.value_id not in self._kept or kept.frame is None:
+                return
+            if self._folder is None or self._disk + kept.size > self._limits.disk_bytes:
+                raise Busy(target, "there is no room for a further value at this backend; release some")
+            self._disk += kept.size
+            frame, record = kept.frame, kept.record()
         try:
-            kept.frame = self._folder.write(kept.value_id, kept.frame, kept.record())
-            kept.opened = None  # which holds the memory that is to become free
+            mapped = self._folder.write(kept.value_id, frame, record)
         except OSError as error:
-            _log.error("a kept value could not be written to disk: %s", error)
-            raise Busy(target, f"its backend cannot write to its disk ({error.strerror or error})") from None
-        kept.spilled = True
-        self._memory -= kept.size
-        self._disk += kept.size
+            with self._lock:
+                self._disk -= kept.size
+            raise _disk_fails(target, error) from None
+        with self._lock:
+            if kept.value_id not in self._kept:  # let go of meanwhile
+                self._disk -= kept.size
+                self._remove(kept.value_id)
+                return
+            kept.frame, kept.spilled = mapped, True
+            kept.opened = None  # which holds the memory that is to become free
+            self._memory -= kept.size
 
-    def _note(self, kept: Kept) -> None:
+    def _note(self, kept: Kept, target: str) -> None:
         if self._folder is None:
             return
         try:
             self._folder.note(kept.value_id, kept.record())
         except OSError as error:
-            raise Busy(
-                f"{self._module}.{kept.member}", f"its backend cannot write to its disk ({error.strerror or error})"
-            ) from None
+            raise _disk_fails(target, error) from None
+
+
+def _disk_fails(target: str, error: OSError) -> Busy:
+    _log.error("a kept value could not be written to disk: %s", error)
+    return Busy(target, f"its backend cannot write to its disk ({error.strerror or error})")
 
 
 _WHY_GONE = (
@@ -388,69 +423,3 @@ def _from_record(value_id: str, record: dict[str, Any], frame: memoryview) -> Ke
         sessions={(caller, str(session)) for session in record["sessions"]},
         pinned_until=float(record["pinned_until"]),
     )
-
-
-class Reference:
-    """What callers can ask of a value that stays here: each method is called like one of an object of a class.
-
-    Parameters
-    ----------
-    kept : Kept
-        The value.
-    references : References
-        Where it is kept.
-    may_go : callable
-        Tells whether what a member made for a caller may go to an institute; raises `PermissionDenied` if not.
-    opens : callable
-        Tells what can be asked of a value as of a data set; None when it is none.
-    """
-
-    def __init__(
-        self,
-        kept: Kept,
-        references: References,
-        may_go: Callable[[str, Caller, str], None],
-        opens: Callable[[object], Verbs | None],
-    ) -> None:
-        self._kept, self._references, self._may_go, self._opens = kept, references, may_go, opens
-
-    def get(self) -> Any:
-        """Return the value."""
-        return self._kept.value()
-
-    def info(self) -> dict[str, Any]:
-        """Return what is said of the value, and how it is kept."""
-        kept = self._kept
-        state = "lazy" if kept.frame is None else "on disk" if kept.spilled else "in memory"
-        return {**kept.summary, "state": state, "pinned_until": kept.pinned_until or None}
-
-    def pin(self, days: float) -> dict[str, Any]:
-        """Keep the value for some days in any case."""
-        if not 0 <= days <= _LONGEST_PIN_DAYS:
-            raise ValueError(f"a value can be pinned for 0 to {_LONGEST_PIN_DAYS:g} days, not {days!r}")
-        with own_errors():
-            self._references.pin(self._kept, days)
-        return self.info()
-
-    def grant(self, institute: str) -> str:
-        """Return leave for the backends of an institute to have the value."""
-        with own_errors():
-            self._may_go(self._kept.member, self._kept.caller, institute)
-            return self._references.grant(self._kept, institute)
-
-    def open(self) -> dict[str, Any]:
-        """Return what is said of the value as a data set."""
-        described: dict[str, Any] = self._asked("open")()
-        return described
-
-    def select(self, version: str, wanted: list[Any]) -> Iterator[list[Any]]:
-        """Go through the blocks of parts of the value as a data set."""
-        yield from self._asked("select")(version, wanted)
-
-    def _asked(self, verb: str) -> Callable[..., Any]:
-        kept = self._kept
-        if kept.opened is None:
-            kept.opened = self._opens(kept.value())
-            if kept.opened is None:
-                raise TypeError(f"it is a {kept.summary['type']}, and only data sets can be opened; get it instead")
-        return kept.opened[verb]

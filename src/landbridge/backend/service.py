@@ -228,6 +228,8 @@ class Backend:
             for call in list(self._calls.values()):
                 call.act(call.responder.shut_down(now))
             self._objects.close()
+            if self._keeper is not None:
+                self._keeper.references.close()
             runner.close()
             await lane.close()
 
