@@ -23,12 +23,12 @@ import pandas as pd
 import shapely
 import xarray as xr
 
-from landbridge.wire import Function, encode
+from landbridge.wire import Function, ReferenceData, encode
 
 FOLDER = Path(__file__).parent / "values"
 NAMES = {
     "dt": dt, "Decimal": Decimal, "PurePosixPath": PurePosixPath, "UUID": UUID, "ZoneInfo": ZoneInfo, "np": np,
-    "xr": xr, "cftime": cftime, "Function": Function, "nan": float("nan"), "inf": float("inf"), "pd": pd,
+    "xr": xr, "cftime": cftime, "Function": Function, "ReferenceData": ReferenceData, "nan": float("nan"), "inf": float("inf"), "pd": pd,
     "shapely": shapely, "with_attrs": lambda labelled, **attrs: _with_attrs(labelled, attrs),
 }  # fmt: skip
 
@@ -188,6 +188,10 @@ VECTORS = {
     "arguments_functions": (
         "map of text to the caller's function 0, and to a list of its functions 1 and 0; only as arguments of a call",
         "{'progress': Function(0), 'steps': [Function(1), Function(0)]}",
+    ),
+    "reference": (
+        "reference to value bb… (32 digits) that geomar/ocean keeps in its backend aa…; climatology made it; no grant",
+        "ReferenceData('geomar/ocean', 'climatology', 'a' * 32, 'b' * 32, {'type': 'numpy.ndarray', 'bytes': 800})",
     ),
 }  # fmt: skip
 
