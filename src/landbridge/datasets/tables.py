@@ -127,7 +127,8 @@ def values_of(series: Any) -> np.ndarray[Any, Any]:
         series = series.dt.tz_convert("UTC").dt.tz_localize(None)
     values = np.asarray(series.to_frame("column").to_xarray()["column"].values)
     if values.dtype == object and type(getattr(series.dtype, "na_value", None)).__name__ == "NAType":
-        values = np.where(series.isna().to_numpy(), None, values)  # pandas.NA means nothing elsewhere
+        values = values.copy()
+        values[series.isna().to_numpy()] = None  # pandas.NA means nothing elsewhere
     return values
 
 

@@ -7,8 +7,9 @@ import math
 import re
 import threading
 from collections.abc import Callable, Iterator
+from functools import partial
 from types import NoneType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
@@ -29,6 +30,8 @@ CHUNK_BYTES = 16_000_000
 """About how large the chunks are that readers are advised to work with."""
 READ_BYTES = 64 * 1024 * 1024
 """The most that `DatasetView.read` gives at once."""
+
+Result = TypeVar("Result")
 
 _SMALL_TOTAL_BYTES = 1024 * 1024
 _OBJECT_BYTES = 64  # what one string is taken to need
@@ -103,8 +106,7 @@ class DatasetView:
                 Names of all variables, in the order of the data set; of those that are coordinates.
         """
         small = self.dataset.drop_vars(self._lazy).copy()
-        with self._reading("the small variables"):
-            _load(small)
+        self._guarded("the small variables", partial(_load, small))
         return {
             "version": self.version,
             "raw": self.raw,
@@ -195,30 +197,30 @@ class DatasetView:
             chunks = chunk_grid(variable.shape, itemsize, source_chunks(variable), BLOCK_BYTES)
             for start, block in blocks(selection, itemsize, BLOCK_BYTES, chunks):
                 plan = reads(block, chunks, itemsize, BLOCK_BYTES)
-                with self._reading(_shown(name)):
-                    values = place(block, plan, variable.dtype, lambda box, of=variable: _read(of, box))  # type: ignore[misc]
+                values = self._guarded(
+                    _shown(name), partial(place, block, plan, variable.dtype, partial(_read, variable))
+                )
                 yield [position, list(start), values]
                 del values  # not to be kept while the next block is read
 
-    @contextlib.contextmanager
-    def _reading(self, what: str) -> Iterator[None]:
-        """Read within this: no more than two at a time, of the version that was opened, with no foreign errors."""
+    def _guarded(self, what: str, read: Callable[[], Result]) -> Result:
+        """Read: no more than two at a time, of the version that was opened, with no foreign errors."""
         with _FILE_READS:
             self._check()
+            said = ""
             try:
-                yield
+                found = read()
             except LandbridgeError:
                 raise
             except Exception as error:
-                self._check()  # what became of the file explains it better
                 said = without_folders(error)
-            else:
-                self._check()
-                return
-        raise InternalError(
-            f"Reading {what} failed, though its file has not changed since it was opened: {said}. Ask the owner of the "
-            "data set to look at the file"
-        )
+            self._check()  # what became of the file explains an error better
+        if said:
+            raise InternalError(
+                f"Reading {what} failed, though its file has not changed since it was opened: {said}. Ask the owner of "
+                "the data set to look at the file"
+            )
+        return found
 
 
 def source_chunks(variable: Any) -> tuple[int, ...] | None:
