@@ -148,3 +148,16 @@ def test_preferred_chunks_are_multiples_of_those_of_the_source():
 def test_the_grid_of_an_empty_variable_has_no_zero():
     assert chunk_grid((0, 5), 8, None, MIB) == (1, 5)
     assert chunk_grid((0, 5), 8, (0, 5), MIB)[0] == 1
+
+
+@pytest.mark.parametrize("rows", [slice(None, None, 2), np.random.default_rng(0).permutation(10**6)])
+def test_a_block_is_of_no_more_chunks_than_can_be_kept_in_mind(rows):
+    selection = Selection.parse(["outer", [rows, 0]], (10**6, 20_000))
+    starts = [start for start, _ in blocks(selection, 4, 8 * MIB, (1, 20_000))]
+    assert starts == [(start,) for start in range(0, selection.size, 4096)]
+
+
+def test_a_block_is_of_no_more_points_than_can_be_sorted():
+    points = np.zeros((1000, 1000), int)
+    selection = Selection.parse(["points", [points, WHOLE]], (5, 3))
+    assert max(np.prod(part.shape) for _, part in blocks(selection, 1, 8 * MIB, (1, 3))) <= 3 * 2**19
