@@ -67,6 +67,8 @@ def reads(selection: Selection, chunks: tuple[int, ...], itemsize: int, limit_by
     if selection.size == 0:
         return
     limit = max(1, limit_bytes // max(itemsize, 1))
+    if any(isinstance(entry, np.ndarray) for entry in selection.entries):
+        limit = max(1, limit // 4)  # what arrays pick from a read is a copy, and the library may make another
     if selection.kind == "points":
         yield from _point_reads(selection, chunks, limit)
         return

@@ -10,7 +10,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -24,6 +23,8 @@ Entry: TypeAlias = "int | range | Array"
 Box: TypeAlias = "tuple[tuple[int, int], ...]"
 
 _MOST_AXES = 64  # of a NumPy array
+_MOST_CHUNKS = 4096  # along one axis of a block: each takes a few hundred bytes while the block is read
+_POINT_BYTES = 16  # as which a point counts in a block: its indices are copied to be sorted
 _FINE_BYTES = 64 * 1024  # chunks smaller than this are taken together: a read costs as much as decompressing them
 _VIRTUAL_BYTES = 1024 * 1024  # what is read at once of a variable that has no chunks
 
@@ -255,11 +256,12 @@ class _Axis:
     length: int
     unit: int  # the most neighbours that lie in one chunk
     border: Callable[[int], int]  # where the chunk begins in which a position lies
+    reach: Callable[[int], int]  # how far _MOST_CHUNKS chunks go from a position
 
     def cuts(self, most: int) -> Iterator[tuple[int, int]]:
         start = 0
         while start < self.length:
-            stop = min(start + most, self.length)
+            stop = min(start + most, self.reach(start), self.length)
             if stop < self.length:
                 border = self.border(stop)
                 stop = border if border > start else stop
@@ -292,10 +294,9 @@ def blocks(
     """
     if selection.size == 0:
         return
-    if selection.kind == "points":
-        itemsize = max(itemsize, 8)  # each point takes an index of that size
     axes = _axes(selection, chunks)
-    most = _box_shape(axes, selection.point_axes, max(1, limit_bytes // max(itemsize, 1)))
+    most_points = max(1, limit_bytes // _POINT_BYTES)
+    most = _box_shape(axes, selection.point_axes, max(1, limit_bytes // max(itemsize, 1)), most_points)
     for box in _boxes(axes, most):
         yield tuple(start for start, _ in box), selection.part(box)
 
@@ -309,7 +310,7 @@ def _boxes(axes: list[_Axis], most: list[int]) -> Iterator[Box]:
             yield (cut, *rest)
 
 
-def _box_shape(axes: list[_Axis], point_axes: int, limit: int) -> list[int]:
+def _box_shape(axes: list[_Axis], point_axes: int, limit: int, most_points: int) -> list[int]:
     """Say how long a box may be in each axis: as few chunks as can be, then as many along the last axes as fit.
 
     Axes of points grow first: they lie in any order, so whatever divides them has all chunks read again.
@@ -321,31 +322,46 @@ def _box_shape(axes: list[_Axis], point_axes: int, limit: int) -> list[int]:
         most[axis] = max(1, min(most[axis], limit // others))
     for axis in first_to_grow:
         others = math.prod(most) // most[axis]
-        most[axis] = max(most[axis], min(axes[axis].length, limit // others))
+        room = limit // others
+        if axis < point_axes:
+            room = min(room, most_points // (math.prod(most[:point_axes]) // most[axis]))
+        most[axis] = max(most[axis], min(axes[axis].length, room))
     return most
 
 
 def _axes(selection: Selection, chunks: tuple[int, ...]) -> list[_Axis]:
-    axes = [_Axis(length, 1, lambda position: position) for length in selection.shape[: selection.point_axes]]
+    axes = [_point_axis(length) for length in selection.shape[: selection.point_axes]]
     for entry, chunk in zip(selection.entries, chunks, strict=True):
         if isinstance(entry, range):
             axes.append(_range_axis(entry, chunk))
         elif selection.kind == "outer" and not isinstance(entry, int):
-            borders = np.flatnonzero(np.diff(entry // chunk, prepend=-1))
-            unit = int(np.diff(borders, append=entry.size).max())
-            axes.append(_Axis(entry.size, unit, partial(_last, borders)))
+            axes.append(_array_axis(entry, chunk))
     return axes
 
 
-def _last(borders: Array, position: int) -> int:
-    return int(borders[np.searchsorted(borders, position, side="right") - 1])
+def _point_axis(length: int) -> _Axis:
+    return _Axis(length, 1, lambda position: position, lambda start: length)
 
 
 def _range_axis(entry: range, chunk: int) -> _Axis:
+    unit = min(len(entry), -(-chunk // abs(entry.step)))
+
     def border(position: int) -> int:
         return max(0, first_in_chunk(entry, entry[position] // chunk, chunk))
 
-    return _Axis(len(entry), min(len(entry), -(-chunk // abs(entry.step))), border)
+    return _Axis(len(entry), unit, border, lambda start: start + _MOST_CHUNKS * unit)
+
+
+def _array_axis(entry: Array, chunk: int) -> _Axis:
+    borders = np.append(np.flatnonzero(np.diff(entry // chunk, prepend=-1)), entry.size)
+
+    def number(position: int) -> int:
+        return int(np.searchsorted(borders, position, side="right")) - 1
+
+    def reach(start: int) -> int:
+        return int(borders[min(number(start) + _MOST_CHUNKS, borders.size - 1)])
+
+    return _Axis(entry.size, int(np.diff(borders).max()), lambda position: int(borders[number(position)]), reach)
 
 
 def first_in_chunk(entry: range, number: int, chunk: int) -> int:

@@ -46,7 +46,9 @@ def open_several(target: str, paths: list[str], options: dict[str, Any]) -> xr.D
         dask is needed to combine them, and is not installed.
     """
     parts = [xarray.open_dataset(path, **options) for path in paths]
-    combined = parts[0] if len(parts) == 1 else _in_a_row(parts)
+    if len(parts) == 1:
+        return parts[0]
+    combined = _in_a_row(parts)
     if combined is not None:
         combined.set_close(partial(_close, parts))
         return combined
@@ -76,7 +78,7 @@ def _in_a_row(parts: list[xr.Dataset]) -> xr.Dataset | None:
         return None
     for name, variable in combined.variables.items():
         held = first.variables[name]
-        if variable.dtype != held.dtype or variable.dims not in (held.dims, (dim, *held.dims)):
+        if variable.dims not in (held.dims, (dim, *held.dims)):
             return None
     expected = np.concatenate([part.indexes[dim] for part in parts])
     if not np.array_equal(combined.indexes[dim], expected):
@@ -106,11 +108,11 @@ def _agree(parts: list[xr.Dataset], dim: Any) -> bool:
             return False
         for name, variable in first.variables.items():
             other = part.variables[name]
-            if other.dims != variable.dims or other.dtype != variable.dtype:
+            if other.dims != variable.dims:
                 return False
             if dim in variable.dims:
                 continue
-            if variable.nbytes > _SAME_BYTES or not bool(variable.equals(other)):  # type: ignore[no-untyped-call]
+            if other.dtype != variable.dtype or variable.nbytes > _SAME_BYTES or not bool(variable.equals(other)):  # type: ignore[no-untyped-call]
                 return False
     return True
 
@@ -138,7 +140,7 @@ def _with_whole_variables(combined: xr.Dataset, parts: list[xr.Dataset], dim: An
             whole = shown
         elif dim in shown.dims:
             each = [_along(part.variables[name], dim, part.sizes[dim]) for part in parts]
-            joined = indexing.LazilyIndexedArray(_Joined(each, shown.dims.index(dim)))
+            joined = indexing.LazilyIndexedArray(_Joined(each, shown.dims.index(dim), shown.dtype))
             whole = xarray.Variable(shown.dims, joined, shown.attrs, whole.encoding)
         else:
             whole = xarray.Variable(whole.dims, whole._data, shown.attrs, whole.encoding)
@@ -154,12 +156,12 @@ def _along(variable: Any, dim: Any, length: int) -> Any:
 class _Joined(BackendArray):
     """Variables of several files, one after the other along an axis, as xarray's backends hand arrays over."""
 
-    def __init__(self, variables: list[xr.Variable], axis: int) -> None:
+    def __init__(self, variables: list[xr.Variable], axis: int, dtype: np.dtype[Any]) -> None:
         self.variables, self.axis = variables, axis
         self.starts = [0, *itertools.accumulate(variable.shape[axis] for variable in variables)]
         shape = list(variables[0].shape)
         shape[axis] = self.starts[-1]
-        self.shape, self.dtype = tuple(shape), variables[0].dtype
+        self.shape, self.dtype = tuple(shape), dtype
 
     def __getitem__(self, key: Any) -> Any:
         return indexing.explicit_indexing_adapter(key, self.shape, indexing.IndexingSupport.BASIC, self._read)
@@ -174,5 +176,5 @@ class _Joined(BackendArray):
             if (start < high and stop > low) or (not rows and start == 0):
                 inside = slice(max(low, start) - start, min(high, stop) - start)
                 pieces.append(np.asarray(variable[(*key[: self.axis], inside, *key[self.axis + 1 :])].values))
-        found = pieces[0] if len(pieces) == 1 else np.concatenate(pieces, axis)
+        found = (pieces[0] if len(pieces) == 1 else np.concatenate(pieces, axis)).astype(self.dtype, copy=False)
         return found[(slice(None),) * axis + (slice(None, None, rows.step) if isinstance(along, slice) else 0,)]

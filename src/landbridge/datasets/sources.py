@@ -89,9 +89,12 @@ class Source:
         Raises
         ------
         DatasetChanged
-            It has another one by now.
+            It has another one by now, or cannot be opened any more; opening it again says why.
         """
-        view = self.current()
+        try:
+            view = self.current()
+        except NothingToServe:
+            raise DatasetChanged(self.target) from None
         if view.version != version:
             raise DatasetChanged(self.target)
         return view

@@ -6,9 +6,11 @@ import contextlib
 import math
 import re
 import threading
+import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from types import NoneType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
@@ -39,9 +41,12 @@ CHUNK_BYTES = 16_000_000
 READ_BYTES = 64 * 1024 * 1024
 """The most that `DatasetView.read` gives at once."""
 
+Result = TypeVar("Result")
+
 _SMALL_TOTAL_BYTES = 1024 * 1024
 _OBJECT_BYTES = 64  # what one string is taken to need
 _MOST_WANTED = 1000
+_CHECK_EVERY_S = 0.1
 
 # HDF5 holds one lock for the process, so more threads than these would only wait in it.
 _READERS = 2
@@ -86,7 +91,8 @@ class DatasetView:
     raw : bool
         Whether the data set is undecoded, so that its reader decodes it.
     check : callable
-        Raises `DatasetChanged` if the source is no longer what was opened; called before and after each block is read.
+        Raises `DatasetChanged` if the source is no longer what was opened; called before and after each block is read,
+        and every 0.1 s while it is. It may raise any other `LandbridgeError` to end a selection.
 
     Attributes
     ----------
@@ -98,7 +104,7 @@ class DatasetView:
         self, dataset: xr.Dataset, version: str, *, raw: bool, check: Callable[[], None] = _never_changes
     ) -> None:
         self.dataset, self.version, self.raw = dataset, version, raw
-        self._check = check
+        self._check, self._checked_s = check, 0.0
         self.lazy_names = _lazy_names(dataset)
 
     def open(self) -> dict[str, Any]:
@@ -117,8 +123,7 @@ class DatasetView:
                 Names of all variables, in the order of the data set; of those that are coordinates.
         """
         small = self.dataset.drop_vars(self.lazy_names).copy()
-        with self._reading("the small variables"):
-            _load(small)
+        self._guarded("the small variables", partial(self._load, small))
         return {
             "version": self.version,
             "raw": self.raw,
@@ -209,30 +214,41 @@ class DatasetView:
             chunks = chunk_grid(variable.shape, itemsize, source_chunks(variable), BLOCK_BYTES)
             for start, block in blocks(selection, itemsize, BLOCK_BYTES, chunks):
                 plan = reads(block, chunks, itemsize, BLOCK_BYTES)
-                with self._reading(_shown(name)):
-                    values = place(block, plan, variable.dtype, lambda box, of=variable: _read(of, box))  # type: ignore[misc]
+                values = self._guarded(
+                    _shown(name), partial(place, block, plan, variable.dtype, partial(self._read, variable))
+                )
                 yield [position, list(start), values]
                 del values  # not to be kept while the next block is read
 
-    @contextlib.contextmanager
-    def _reading(self, what: str) -> Iterator[None]:
-        """Read within this: no more than two at a time, of the version that was opened, with no foreign errors."""
-        with _FILE_READS:
+    def _guarded(self, what: str, read: Callable[[], Result]) -> Result:
+        """Read the version that was opened, with no foreign errors."""
+        self._check()
+        said = ""
+        try:
+            found = read()
+        except LandbridgeError:
+            raise
+        except Exception as error:
+            said = without_folders(error)
+        self._check()  # what became of the file explains an error better
+        if said:
+            raise InternalError(
+                f"Reading {what} failed, though its file has not changed since it was opened: {said}. Ask the owner of "
+                "the data set to look at the file"
+            )
+        return found
+
+    def _read(self, variable: Any, box: tuple[slice, ...]) -> Array:
+        now_s = time.monotonic()
+        if now_s - self._checked_s > _CHECK_EVERY_S:
             self._check()
-            try:
-                yield
-            except LandbridgeError:
-                raise
-            except Exception as error:
-                self._check()  # what became of the file explains it better
-                said = without_folders(error)
-            else:
-                self._check()
-                return
-        raise InternalError(
-            f"Reading {what} failed, though its file has not changed since it was opened: {said}. Ask the owner of the "
-            "data set to look at the file"
-        )
+            self._checked_s = now_s
+        with _FILE_READS, _one_thread_of_dask(variable.chunks):
+            return np.asarray(variable[box].values)
+
+    def _load(self, small: xr.Dataset) -> None:
+        with _FILE_READS, _one_thread_of_dask(small.chunks):
+            small.load()
 
 
 def source_chunks(variable: Any) -> tuple[int, ...] | None:
@@ -256,23 +272,15 @@ def source_chunks(variable: Any) -> tuple[int, ...] | None:
     return None
 
 
-def _read(variable: Any, box: tuple[slice, ...]) -> Array:
-    if variable.chunks is None:
-        return np.asarray(variable[box].values)
-    import dask
-
-    with dask.config.set(scheduler="synchronous"):
-        return np.asarray(variable[box].values)
-
-
-def _load(dataset: xr.Dataset) -> None:
-    if not dataset.chunks:
-        dataset.load()
+@contextlib.contextmanager
+def _one_thread_of_dask(chunks: object) -> Iterator[None]:
+    if not chunks:
+        yield
         return
     import dask
 
     with dask.config.set(scheduler="synchronous"):
-        dataset.load()
+        yield
 
 
 def _lazy_names(dataset: xr.Dataset) -> list[Any]:
