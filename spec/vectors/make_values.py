@@ -28,7 +28,8 @@ from landbridge.wire import Function, ReferenceData, encode
 FOLDER = Path(__file__).parent / "values"
 NAMES = {
     "dt": dt, "Decimal": Decimal, "PurePosixPath": PurePosixPath, "UUID": UUID, "ZoneInfo": ZoneInfo, "np": np,
-    "xr": xr, "cftime": cftime, "Function": Function, "ReferenceData": ReferenceData, "nan": float("nan"), "inf": float("inf"), "pd": pd,
+    "xr": xr, "cftime": cftime, "Function": Function, "nan": float("nan"), "inf": float("inf"), "pd": pd,
+    "ReferenceData": ReferenceData,
     "shapely": shapely, "with_attrs": lambda labelled, **attrs: _with_attrs(labelled, attrs),
 }  # fmt: skip
 

@@ -52,7 +52,10 @@ class TestDemo:
         assert len(rounded) == 10
         assert (rounded["0"], rounded["-1"], rounded["1"], rounded["6"]) == (-0.513, -0.515, -0.489, 0.183)
         assert 0 < result["bytes_travelled"] < result["bytes_stayed"] / 10
-        assert set(result["seconds"]) == {"geomar/sst.anomaly", "hereon/soi.index", "gfz/correlation.lagged"}
+        assert result["bytes_travelled"] < 5000  # what is correlated goes from institute to institute
+        kept = ["geomar/sst.anomaly", "hereon/soi.index"]
+        assert list(result["seconds"]) == ["geomar/ostia.data", *kept, "gfz/correlation.lagged"]
+        assert "54 numbers came back" in err
         assert Path(result["plot"]).read_bytes().startswith(b"\x89PNG\r\n")
         assert "As awi/visitor, in the catalogue:" in err
         assert "geomar/sst " in err

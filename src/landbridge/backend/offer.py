@@ -81,6 +81,8 @@ class Offer:
         What the module exposes.
     share : sequence of str
         Patterns that every method is shared with, on top of its own.
+    onward : sequence of str
+        Patterns of whom references to results may go on to, on top of those of a method.
     network_owner : bool
         Whether the owner of the (embedded) network may call everything.
 
@@ -92,7 +94,15 @@ class Offer:
         What can be called, by name: methods, classes, ``Class.method``, and what can be asked of data sets.
     """
 
-    def __init__(self, address: Address, exposed: Exposure, *, share: Sequence[str], network_owner: bool) -> None:
+    def __init__(
+        self,
+        address: Address,
+        exposed: Exposure,
+        *,
+        share: Sequence[str],
+        onward: Sequence[str] = (),
+        network_owner: bool,
+    ) -> None:
         self.name = f"{address.institute}/{address.module}"
         self._institute = address.institute
         self._network_owner = network_owner
@@ -120,7 +130,7 @@ class Offer:
             rules = exposed.methods[name.partition(".")[0]]  # those of a class or data set hold for what it has
             self.served[name] = Served(
                 method, Style.of(method), (*share, *rules.share), rules.timeout_s, rules.process, rules.memory_limit,
-                _admissions(f"{self.name}.{name}", rules), onward=rules.onward,
+                _admissions(f"{self.name}.{name}", rules), onward=(*onward, *rules.onward),
             )  # fmt: skip
         # Everybody may ask, so it must cost little: most see the same, and it does not change while we serve.
         self._described: dict[tuple[str, ...], Parts] = {}
@@ -161,7 +171,7 @@ class Offer:
             return
         raise PermissionDenied(
             f"{self._institute} does not let what {self.target(member)} makes go on to {institute}. Ask "
-            f'{self._institute} to allow it: @lb.method(onward=["{institute}/*"])'
+            f"{self._institute} to allow it: landbridge serve FILE --as {self.name} --onward '{institute}/*'"
         )
 
     def callable_by(self, caller: Caller) -> tuple[str, ...]:

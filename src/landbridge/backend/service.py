@@ -119,6 +119,8 @@ class Backend:
         Id of this backend, 32 hexadecimal digits.
     share : sequence of str
         Patterns that every method is shared with, on top of its own.
+    onward : sequence of str
+        Patterns of whom references to results may go on to, on top of those of a method.
     network_owner : bool
         Whether the owner of the (embedded) network may call everything.
     workers : int or None
@@ -134,13 +136,14 @@ class Backend:
         *,
         instance: str,
         share: Sequence[str] = (),
+        onward: Sequence[str] = (),
         network_owner: bool = False,
         workers: int | None = None,
         keeping: Keeping | None = None,
     ) -> None:
         self.address = address
         self.instance = instance
-        self._offer = Offer(address, exposed, share=share, network_owner=network_owner)
+        self._offer = Offer(address, exposed, share=share, onward=onward, network_owner=network_owner)
         self.name, self.spec = self._offer.name, self._offer.spec
         self._objects = Objects(self.name, instance)
         self._source, self._workers = exposed.source, workers

@@ -50,6 +50,7 @@ class _Order:
     what: str
     name: str
     share: Sequence[str]
+    onward: Sequence[str]
     profile: str | None
     workers: int | None
     json: bool
@@ -122,6 +123,7 @@ def _load_and_serve(order: _Order, line: Line) -> None:
             await run_backend(
                 address, exposed, access,
                 share=patterns,
+                onward=tuple(check_pattern(pattern) for pattern in order.onward),
                 network_owner=owner,
                 instance=order.instance,
                 workers=order.workers,

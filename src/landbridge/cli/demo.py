@@ -22,12 +22,14 @@ from .console import say, show, show_json
 
 if TYPE_CHECKING:
     from ..client.call import Call
-    from ..client.network import Network
+    from ..client.network import Method, Network
+    from ..client.references import Reference
 
 __all__ = ["demo"]
 
 _CALLER = "awi/visitor"
-_INSTITUTES = {"geomar/sst": "sst.py", "hereon/soi": "soi.py", "gfz/correlation": "correlation.py"}
+_MODULES = {"geomar/sst": "sst.py", "hereon/soi": "soi.py", "gfz/correlation": "correlation.py"}
+_FIELD = "geomar/ostia"
 _DATA = {"geomar/sst": "ostia_monthly.nc", "hereon/soi": "SOI_Darwin.nc"}
 _START_TIMEOUT_S = 60.0
 _BAR_WIDTH = 24
@@ -37,8 +39,9 @@ def demo(*, output: Path = Path("demo-output"), json: bool = False) -> None:
     """Run a small network of three institutes on real data.
 
     One holds an analysis of the sea surface temperature, one the Southern Oscillation Index, one has no
-    data but a method. A caller of a fourth institute finds them, has the first two compute their series, and the third
-    correlate them. All of it runs on this computer and is gone at the end, but for the plot.
+    data but a method. A caller of a fourth institute finds them, opens the field of the first and has a part of it
+    averaged where it is, has the first two compute their series and keep them, and the third correlate what it fetches
+    from them. All of it runs on this computer and is gone at the end, but for the plot.
 
     Parameters
     ----------
@@ -111,10 +114,12 @@ def _start_institutes(folder: Path, stack: contextlib.ExitStack) -> None:
     say("Starting a broker and three institutes, each a process of its own …")
     _wait_until_ready(_start(folder, stack, "up"), folder, "up")
     modules = _modules_folder()
-    started = {}
-    for address, file in _INSTITUTES.items():
-        share = f"{_CALLER.partition('/')[0]}/*"
-        started[address] = _start(folder, stack, "serve", str(modules / file), "--as", address, "--share", share)
+    served = {address: modules / file for address, file in _MODULES.items()} | {_FIELD: _data_file(_DATA["geomar/sst"])}
+    share = f"{_CALLER.partition('/')[0]}/*"
+    started = {
+        address: _start(folder, stack, "serve", str(file), "--as", address, "--share", share, "--onward", "gfz/*")
+        for address, file in served.items()
+    }
     for address, process in started.items():
         _wait_until_ready(process, folder, address)
 
@@ -178,16 +183,17 @@ def _as_the_caller(output: Path, tell: Callable[[str], None]) -> dict[str, Any]:
     with landbridge.connect(profile=_CALLER) as net:
         say(f"\nAs {_CALLER}, in the catalogue:")
         _wait_for_catalogue(net)
-        for address in _INSTITUTES:
+        for address in (*_MODULES, _FIELD):
             summary = (type(net[address]).__doc__ or "").partition("\n")[0]
             say(f"  {address:18} {summary}")
-        say("\nCalls:")
-        anomaly = _called(net["geomar/sst"].anomaly.start())
-        index = _called(net["hereon/soi"].index.start())
-        correlation = _called(net["gfz/correlation"].lagged.start(anomaly.result(), index.result()))
-    calls = [anomaly, index, correlation]
-    values = correlation.result()
-    travelled = sum(call.bytes_sent + call.bytes_received for call in calls)
+        seconds = {f"{_FIELD}.data": _average_part_of_the_field(net)}
+        say("\nResults that stay where they are made, and go on from there:")
+        anomaly = _kept(net["geomar/sst"].anomaly, seconds)
+        index = _kept(net["hereon/soi"].index, seconds)
+        correlation = _called(net["gfz/correlation"].lagged.start(anomaly, index))
+        seconds[correlation.target] = correlation.seconds
+        values, series, pressure = correlation.result(), anomaly.get(), index.get()
+    travelled = correlation.bytes_sent + correlation.bytes_received
     stayed = sum(_size_of_data(file) for file in _DATA.values())
     say("\nCorrelation of the monthly Niño 3.4 anomaly with the Southern Oscillation Index, which leads by … months:")
     table = {int(lag): float(value) for lag, value in zip(values.lag.values, values.values, strict=True)}
@@ -195,23 +201,45 @@ def _as_the_caller(output: Path, tell: Callable[[str], None]) -> dict[str, Any]:
         months = f"{lag:+d}" if lag else "0"
         tell(f"  {months:>3}  {value:+.3f}  {_bar(value)}")
     say(f"\n{travelled:,} bytes travelled; {stayed:,} bytes of data stayed where they were.")
-    plot = _plot(output, anomaly.result(), index.result(), values)
+    plot = _plot(output, series, pressure, values)
     say(f"Plot: {plot}")
     return {
         "correlation": table,
         "bytes_travelled": travelled,
         "bytes_stayed": stayed,
-        "seconds": {call.target: round(call.seconds, 4) for call in calls},
+        "seconds": {target: round(took, 4) for target, took in seconds.items()},
         "plot": str(plot),
     }
 
 
 def _wait_for_catalogue(net: Network) -> None:
     deadline = time.monotonic() + _START_TIMEOUT_S
-    while not all(address.partition("/")[0] in dir(net) for address in _INSTITUTES):
+    while not all(address.partition("/")[0] in dir(net) for address in _MODULES):
         if time.monotonic() > deadline:
             raise InternalError("The three institutes did not appear in the catalogue.")
         time.sleep(0.02)
+
+
+def _average_part_of_the_field(net: Network) -> float:
+    """Open a field as if it were here, have its mean over a box computed where it is, and return how long that took."""
+    began = time.monotonic()
+    field = net[_FIELD].data()
+    temperature = field.landbridge.surface_temperature
+    box = temperature.sel(longitude=slice(190, 240)).mean(["latitude", "longitude"]).compute()
+    took = time.monotonic() - began
+    say("\nA field that stays, and its mean over a box of the Pacific:")
+    say(f"  {_FIELD}.data: {dict(field.sizes)}, {field.nbytes:,} bytes")
+    say(f"  its mean, computed there: {box.size} numbers came back; the last is {float(box[-1]) - 273.15:.2f} °C")
+    return took
+
+
+def _kept(method: Method, seconds: dict[str, float]) -> Reference:
+    began = time.monotonic()
+    kept = method.keep()
+    seconds[kept.target] = time.monotonic() - began
+    size = kept.summary.get("bytes", 0)
+    say(f"  {kept.target:24} {seconds[kept.target] * 1e3:7.1f} ms  {size:7,} bytes stay there")
+    return kept
 
 
 def _called(call: Call) -> Call:
@@ -223,10 +251,14 @@ def _called(call: Call) -> Call:
     return call
 
 
-def _size_of_data(file: str) -> int:
+def _data_file(name: str) -> Path:
     from importlib.resources import files
 
-    return Path(str(files("iris_sample_data"))).joinpath("sample_data", file).stat().st_size
+    return Path(str(files("iris_sample_data"))) / "sample_data" / name
+
+
+def _size_of_data(name: str) -> int:
+    return _data_file(name).stat().st_size
 
 
 def _bar(value: float) -> str:

@@ -27,6 +27,7 @@ def serve(
     *,
     name: Annotated[str, Parameter(name="--as")],
     share: Annotated[tuple[str, ...], Parameter(name="--share")] = (),
+    onward: Annotated[tuple[str, ...], Parameter(name="--onward")] = (),
     profile: str | None = None,
     workers: int | None = None,
     reload: bool = False,
@@ -51,6 +52,8 @@ def serve(
         What it is called in the network: institute/module.
     share
         Who may call it beyond your institute: awi/anna, awi/* or */*. May be given several times.
+    onward
+        Whose methods may be given references to its results, beyond those it is shared with. May be given several times.
     profile
         Which network, and as whom; by default the network of this computer.
     workers
@@ -80,6 +83,7 @@ def serve(
                 "what": what,
                 "name": name,
                 "share": share,
+                "onward": onward,
                 "profile": profile,
                 "workers": workers,
                 "json": json,

@@ -59,6 +59,7 @@ async def serve(
     access: Access,
     *,
     share: Sequence[str] = (),
+    onward: Sequence[str] = (),
     network_owner: bool,
     instance: str,
     workers: int | None,
@@ -81,6 +82,8 @@ async def serve(
         Which network, with a credential that may serve the module.
     share : sequence of str
         Patterns every method is shared with.
+    onward : sequence of str
+        Patterns of whom references to results may go on to.
     network_owner : bool
         Whether the owner of the (embedded) network may call everything.
     instance : str
@@ -110,7 +113,7 @@ async def serve(
     patterns = [check_pattern(pattern) for pattern in share]
     backend = Backend(
         address, exposed,
-        instance=instance, share=patterns, network_owner=network_owner, workers=workers, keeping=keeping,
+        instance=instance, share=patterns, onward=onward, network_owner=network_owner, workers=workers, keeping=keeping,
     )  # fmt: skip
     ended: list[str] = []
     denied: list[str] = []
