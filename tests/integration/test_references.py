@@ -141,7 +141,7 @@ def test_references_may_stand_anywhere_in_the_arguments(ocean, stats):
     assert stats.deep({"a": [kept], "b": kept})[0::2] == ["ndarray", 4950.0]
 
 
-def test_whom_a_value_may_go_on_to_is_its_owners_to_say(network, ocean):
+def test_whom_a_value_may_go_on_to_is_its_owners_to_say(network, ocean, stats):
     network.serve(STATS, "ifm/stats")
     with lb.connect("awi/anna") as anna:
         kept = anna["geomar/ocean"].field.keep(10)
@@ -150,7 +150,7 @@ def test_whom_a_value_may_go_on_to_is_its_owners_to_say(network, ocean):
             anna["ifm/stats"].total(kept)
 
 
-def test_a_value_of_somebody_else_is_not_there(ocean):
+def test_a_value_of_somebody_else_is_not_there(ocean, stats):
     kept = ocean.field.keep(10)
     with lb.connect("awi/anna") as anna:
         foreign = anna._refer(kept._data)

@@ -53,7 +53,7 @@ def serve(
     share
         Who may call it beyond your institute: awi/anna, awi/* or */*. May be given several times.
     onward
-        Whose methods may be given references to its results, beyond those it is shared with. May be given several times.
+        Whose methods may be given references to its results, beyond whom it is shared with; several times.
     profile
         Which network, and as whom; by default the network of this computer.
     workers
