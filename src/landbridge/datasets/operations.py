@@ -197,7 +197,7 @@ class _Evaluation:
         return self._values[value["node"]] if _is_name_of_step(value) else value
 
     def _data(self, value: Any) -> Data:
-        found = self._operand(value)
+        found: Data | _Prepared = self._operand(value)
         if isinstance(found, _Prepared):
             raise Refused(f"{found.kind}() gives no data: a reduction has to follow")
         return found
@@ -220,8 +220,7 @@ class _Evaluation:
             if isinstance(data, xr.DataArray):
                 raise Refused("a list of names selects from a data set, not from an array")
             return data[list(checked("existing_many", name, data, "name"))]
-        found: Data = data[checked("group", name, data, "name")]
-        return found
+        return data[checked("group", name, data, "name")]
 
     def _unary(self, name: str, operand: Any) -> Data:
         if name not in UNARY:
@@ -523,7 +522,9 @@ class _told:
     def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
         self._numbers.__exit__(kind, error, trace)
         if isinstance(error, Refused):
-            raise InvalidArguments("the chain", [Problem(self._step, str(error))]) from None
+            refusal = InvalidArguments("the chain", [Problem(self._step, str(error))])
+            refusal.args = (f"The chain was not run: {self._step} is refused: {error}.",)
+            raise refusal from None
         if isinstance(error, Exception) and not isinstance(error, LandbridgeError):
             name = next((cls.__name__ for cls in type(error).__mro__ if cls.__name__ in RAISED_BUILTINS), None)
             said = f"{printable(error, 2000)} (in {self._step})"

@@ -99,7 +99,7 @@ _DATA: dict[str, Operation] = {
     "isel": Operation("select", {"drop": "flag", "missing_dims": ("raise", "ignore")}, each="positions"),
     "squeeze": Operation("select", {"dim": "dims", "drop": "flag"}),
     "transpose": Operation("select", many="dims"),
-    "drop_vars": Operation("select", {"names": "existing_many", "errors": ("raise", "ignore")}),
+    "drop_vars": Operation("select", {"names": "dims", "errors": ("raise", "ignore")}),
     "rename": Operation("select", {"new_name_or_name_dict": "name"}, each="name"),
     "assign_coords": Operation("stream", each="coordinate"),
     # Element by element
