@@ -32,6 +32,9 @@ class Process:
             self._reader.join(5)
             raise RuntimeError(f"{arguments} ended with {self._popen.wait()}:\n{self.stderr}")
         self.ready: dict[str, Any] = json.loads(line)
+        if "event" not in self.ready:
+            self._popen.wait(20)
+            raise RuntimeError(f"{arguments} ended with {self.ready}\n{self.stderr}")
         # Of `serve`, what does the work is a child of the process that was started.
         self.pid: int = self.ready["pid"] if self.ready["event"] == "serving" else self._popen.pid
 

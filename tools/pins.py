@@ -21,7 +21,7 @@ TOOLS = [
     "ruff",
 ]
 # What the values and files of tests are made with, beyond the extras.
-OTHERS_DATA = ["cfgrib", "eccodes", "geopandas", "h5netcdf", "h5py", "polars", "scipy"]
+OTHERS_DATA = ["cfgrib", "eccodes", "h5netcdf", "h5py", "scipy"]
 ROOT = Path(__file__).resolve().parent.parent
 HEAD = f"""\
 # What tests and development use, exactly; made by `make pins` from the ranges in pyproject.toml and the tools below.
@@ -31,7 +31,7 @@ HEAD = f"""\
 with tempfile.TemporaryDirectory() as folder:
     venv.create(folder, with_pip=True)
     python = f"{folder}/bin/python"
-    wanted = [f"{ROOT}[demo,table,compress,dask,zarr]", *OTHERS_DATA, *TOOLS]
+    wanted = [f"{ROOT}[demo,table,polars,geo,compress,dask,zarr]", *OTHERS_DATA, *TOOLS]
     subprocess.run([python, "-m", "pip", "install", "--quiet", *wanted], check=True)
     frozen = subprocess.run([python, "-m", "pip", "freeze"], check=True, capture_output=True, text=True).stdout
 # Our own package appears with the path of this machine.

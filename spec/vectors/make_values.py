@@ -13,11 +13,14 @@ import datetime as dt
 import json
 from decimal import Decimal
 from pathlib import Path, PurePosixPath
+from typing import Any
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
 import cftime
 import numpy as np
+import pandas as pd
+import shapely
 import xarray as xr
 
 from landbridge.wire import Function, encode
@@ -25,7 +28,8 @@ from landbridge.wire import Function, encode
 FOLDER = Path(__file__).parent / "values"
 NAMES = {
     "dt": dt, "Decimal": Decimal, "PurePosixPath": PurePosixPath, "UUID": UUID, "ZoneInfo": ZoneInfo, "np": np,
-    "xr": xr, "cftime": cftime, "Function": Function, "nan": float("nan"), "inf": float("inf"),
+    "xr": xr, "cftime": cftime, "Function": Function, "nan": float("nan"), "inf": float("inf"), "pd": pd,
+    "shapely": shapely, "with_attrs": lambda labelled, **attrs: _with_attrs(labelled, attrs),
 }  # fmt: skip
 
 # name: (what it is, in words for every language; the same as a Python expression)
@@ -120,11 +124,77 @@ VECTORS = {
         "xr.Dataset({'t': (('lat', 'lon'), np.zeros((2, 2), '<f4')), 'n': 1},"
         " coords={'lat': [1.0, 2.0], 'lon': [3.0, 4.0], 'area': ('lat', [5.0, 6.0])}, attrs={'title': 'example'})",
     ),
+    "timestamp": ("pandas point in time of ns, in UTC", "pd.Timestamp('2006-04-01 12:30:00.000000005', tz='UTC')"),
+    "timestamp_seconds": ("pandas point in time of seconds, without zone", "pd.Timestamp('2006-04-01').as_unit('s')"),
+    "timedelta_pandas": ("pandas duration of -1 day in ns", "pd.Timedelta(-86400 * 10**9, 'ns')"),
+    "not_a_time": ("pandas: no time", "pd.NaT"),
+    "not_available": ("pandas: no value", "pd.NA"),
+    "period": ("pandas period: April 2006", "pd.Period('2006-04', 'M')"),
+    "interval": ("pandas interval: over 0, up to and with 1.5", "pd.Interval(0, 1.5)"),
+    "masked_integers": ("pandas nullable int8: 1, nothing", "pd.array([1, None], dtype='Int8')"),
+    "text_column": (
+        "pandas text: Kiel, nothing (NA), empty; held by Python",
+        "pd.array(['Kiel', None, ''], dtype='string[python]')",
+    ),
+    "categorical": (
+        "pandas categories of float64, ordered: 2.5, nothing, 0.5",
+        "pd.Categorical.from_codes([1, -1, 0], pd.Index([0.5, 2.5]), ordered=True)",
+    ),
+    "periods": ("pandas periods of quarters", "pd.PeriodIndex(['2006Q1', '2006Q2'], freq='Q-DEC').array"),
+    "intervals": (
+        "pandas intervals closed on the left",
+        "pd.arrays.IntervalArray.from_breaks([0.0, 1.0], closed='left')",
+    ),
+    "dtype_pandas": ("a dtype of pandas itself", "pd.Int64Dtype()"),
+    "index": ("pandas index of int16 with a name", "pd.Index(np.array([3, 1, 1], '<i2'), name='n')"),
+    "index_range": ("pandas index of a range", "pd.RangeIndex(0, 10, 2)"),
+    "index_times": (
+        "pandas index of three months, with their frequency",
+        "pd.DatetimeIndex(np.array(['2006-01-01', '2006-02-01', '2006-03-01'], '<M8[s]'), freq='MS', name='time')",
+    ),
+    "index_zone": (
+        "pandas index of one hour in a zone",
+        "pd.DatetimeIndex(np.array(['2006-07-01T10'], '<M8[s]')).tz_localize('UTC')"
+        ".tz_convert(ZoneInfo('Europe/Berlin'))",
+    ),
+    "index_levels": (
+        "pandas index of two levels, named a and without name",
+        "pd.MultiIndex([pd.Index([1, 2]), pd.Index([0.5])], [[0, 1, 0], [0, 0, -1]], names=['a', None])",
+    ),
+    "series": (
+        "pandas series of float32 with labels, a name and attributes",
+        "with_attrs(pd.Series(np.array([1, 2], '<f4'), pd.Index([7, 8]), name='sst'), units='K')",
+    ),
+    "table": (
+        "pandas table: columns a and c of float64, b of int8, d of objects; labels are objects",
+        "pd.DataFrame({0: [0.5, 1.5], 1: np.array([1, 2], 'i1'), 2: [2.5, 3.5],"
+        " 3: pd.Series(['x', 1], dtype=object)}).set_axis(pd.Index(['a', 'b', 'c', 'd'], dtype=object), axis=1)",
+    ),
+    "dataset_levels": (
+        "one variable over z, whose index has the levels lat and lon",
+        "xr.Dataset({'t': ('z', np.array([1, 2], '<f4'))}, coords=xr.Coordinates.from_pandas_multiindex("
+        "pd.MultiIndex.from_arrays([np.array([0.5, 0.5]), np.array([1.5, 2.5])], names=['lat', 'lon']), 'z'))",
+    ),
+    "tree": (
+        "tree of two datasets, the second at a/b",
+        "xr.DataTree.from_dict({'/': xr.Dataset(attrs={'title': 'x'}), '/a/b': xr.Dataset({'n': 1})}, name='root')",
+    ),
+    "point": ("geometry: point at 1, 2", "shapely.Point(1, 2)"),
+    "ring": ("geometry: closed ring of three corners", "shapely.LinearRing([(0, 0), (1, 0), (1, 1)])"),
+    "collection": (
+        "geometry: collection of a point with Z and an empty line",
+        "shapely.GeometryCollection([shapely.Point(1, 2, 3), shapely.LineString()])",
+    ),
     "arguments_functions": (
         "map of text to the caller's function 0, and to a list of its functions 1 and 0; only as arguments of a call",
         "{'progress': Function(0), 'steps': [Function(1), Function(0)]}",
     ),
 }  # fmt: skip
+
+
+def _with_attrs(labelled: Any, attrs: dict[str, object]) -> Any:
+    labelled.attrs = attrs
+    return labelled
 
 
 def value_of(expression: str) -> object:

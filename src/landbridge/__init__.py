@@ -53,6 +53,7 @@ if TYPE_CHECKING:
         UnknownMember,
         UnknownModule,
     )
+    from .wire.registry import register
 
 __version__ = "0.1.0"
 
@@ -70,6 +71,7 @@ _HOMES = {
     "Reference": "client.references",
     "lazy": "contract.bounds",
     "Progress": "client.call",
+    "register": "wire.registry",
 } | dict.fromkeys(
     (
         "LandbridgeError", "InvalidName", "InvalidArguments", "CannotTravel", "TooLarge", "Malformed",
@@ -121,6 +123,7 @@ __all__ = [
     "lazy",
     "method",
     "open",
+    "register",
     "track",
     "zarr_store",
 ]
@@ -162,7 +165,7 @@ def open(
 ) -> xarray.Dataset:
     """Open a colleague's data set, lazily: the data stay where they are, and each selection fetches what it needs.
 
-    ``xr.open_dataset("landbridge://geomar/sst")`` is the same.
+    ``xr.open_dataset("landbridge://geomar/sst", engine="landbridge")`` is the same.
 
     Parameters
     ----------

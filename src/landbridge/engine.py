@@ -1,4 +1,8 @@
-"""The engine by which xarray opens data sets of colleagues: ``xr.open_dataset("landbridge://geomar/sst")``."""
+"""The engine by which xarray opens data sets of colleagues.
+
+``xr.open_dataset("landbridge://geomar/sst", engine="landbridge")``: the engine has to be named, because xarray asks
+that of netCDF4 first, and it takes all addresses with ``://`` for its own.
+"""
 
 from __future__ import annotations
 

@@ -359,6 +359,9 @@ class AsyncCall:
     async def _ask_why(self, spec: ModuleSpec, name: str) -> None:
         """End with the module's own word on a method that it does not show us: unknown, or not shared with us."""
         try:
+            if name in spec.datasets:
+                said = f'it is a data set; open it with landbridge.open("{self.target}") and load with .load_async()'
+                raise InvalidName(self.target, "method", said)
             await describe(self._network._link_now, self._address)
             raise UnknownMember(spec.name, name, nearest(name, spec.methods))
         except Exception as error:

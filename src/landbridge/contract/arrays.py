@@ -1,4 +1,4 @@
-"""Hints for arrays: NumPy's by dtype, those of xarray and pandas by class. Nothing here imports xarray or pandas."""
+"""Hints for arrays: NumPy's by dtype; data sets, tables and geometries by class, none of which is imported here."""
 
 from __future__ import annotations
 
@@ -30,10 +30,18 @@ class ArrayHint(NamedTuple):
     json: JsonSchema
 
 
-_BY_CLASS = frozenset({
-    "xarray.DataArray", "xarray.Dataset", "xarray.Variable", "xarray.DataTree", "pandas.DataFrame", "pandas.Series",
-    "pandas.Index", "pandas.DatetimeIndex", "pandas.Timestamp", "pandas.Timedelta",
-})  # fmt: skip
+_BY_CLASS = {
+    "xarray": "DataArray Dataset Variable DataTree",
+    "pandas": "DataFrame Series Index RangeIndex DatetimeIndex TimedeltaIndex PeriodIndex IntervalIndex "
+              "CategoricalIndex MultiIndex Categorical Timestamp Timedelta Period Interval",
+    "geopandas": "GeoDataFrame GeoSeries",
+    "pyarrow": "Table RecordBatch Array ChunkedArray Schema",
+    "polars": "DataFrame Series",
+    "shapely": "Geometry BaseGeometry Point LineString LinearRing Polygon MultiPoint MultiLineString MultiPolygon "
+               "GeometryCollection",
+}  # fmt: skip
+"""Package → classes whose objects are checked by ``isinstance`` and described by these two names."""
+
 _ABSTRACT = frozenset({
     np.generic, np.number, np.integer, np.signedinteger, np.unsignedinteger, np.inexact, np.floating,
     np.complexfloating, np.flexible, np.character,
@@ -65,7 +73,7 @@ def read_class(cls: type) -> ArrayHint | None:
         return _scalar(cls)
     root = cls.__module__.partition(".")[0]
     name = f"{root}.{cls.__name__}"
-    if name in _BY_CLASS:
+    if cls.__name__ in _BY_CLASS.get(root, "").split():
         return ArrayHint(core_schema.is_instance_schema(cls, cls_repr=name), {"x-landbridge": name})
     return None
 

@@ -38,7 +38,7 @@ _TEXTS = {"title": 200, "description": 8000, "format": 100, "pattern": 1000, "x-
           "x-dtype": 200, "x-enum-mixin": 20}  # fmt: skip
 _NUMBERS = ("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf")
 _COUNTS = ("minItems", "maxItems", "minLength", "maxLength", "minProperties", "maxProperties")
-_FLAGS = ("uniqueItems", "readOnly", "deprecated", "x-frozen", "x-kw-only", "x-awaited")
+_FLAGS = ("uniqueItems", "readOnly", "deprecated", "x-frozen", "x-kw-only", "x-lazy", "x-awaited")
 _VALUES = ("default", "const")
 _VALUE_LISTS = ("enum", "examples")
 _NAME_LISTS = ("required", "x-enum-names", "x-field-names")
@@ -263,7 +263,7 @@ def mentions_types(schema: Mapping[str, Any]) -> bool:
 
 _SIMPLE = {"integer": "int", "number": "float", "string": "str", "boolean": "bool", "null": "None"}
 _WRITTEN = {"ndarray": "np.ndarray", "array-like": "ArrayLike"}
-_MODULES = {"xarray": "xr", "pandas": "pd", "numpy": "np"}
+_MODULES = {"xarray": "xr", "pandas": "pd", "numpy": "np", "geopandas": "gpd", "pyarrow": "pa", "polars": "pl"}
 
 
 def describe(schema: Mapping[str, Any]) -> str:

@@ -17,6 +17,7 @@ _TRUE = frozenset({"", "true", "yes", "on", "1"})
 _FALSE = frozenset({"false", "no", "off", "0"})
 _NULL = frozenset({"null", "none"})
 _MAX_JSON_CHARS = 16 * 1024 * 1024
+_TABLES_AND_FIELDS = ("xarray.", "pandas.", "geopandas.", "pyarrow.", "polars.", "shapely.")
 _CANNOT = ("ndarray", "array-like", "object")
 _STAYS_HERE = "is a function, which can not be written in a shell; call it from Python"
 
@@ -195,7 +196,7 @@ class _Texts:
         special = schema.get("x-landbridge", "")
         if special == "function":
             raise _Unreadable(_STAYS_HERE)
-        if special.startswith(("xarray.", "pandas.")) or (special in _CANNOT and special != "ndarray"):
+        if special.startswith(_TABLES_AND_FIELDS) or (special in _CANNOT and special != "ndarray"):
             raise _Unreadable(f"is a {describe(schema)}, which can not be written in a shell; call it from Python")
         if schema.get("type") == "array":
             return self._read_list(schema, given)

@@ -8,7 +8,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar, overload
 from weakref import WeakKeyDictionary
 
 from ..backend.execution import own_errors
@@ -19,7 +19,6 @@ from ..security import check_pattern
 if TYPE_CHECKING:
     import xarray
 
-    from .sources import Source
     from .view import DatasetView
     from .zarrkeys import ZarrKeys
 
@@ -119,10 +118,10 @@ def file_exposure(what: str) -> Exposure:
     """
     from .sources import file_source
 
-    view = file_source(f"{what!r}", what).current()  # so that what cannot be opened is said now, not to a colleague
-    title = view.dataset.attrs.get("title")
-    doc = printable(title, 1000) if isinstance(title, str) and title.strip() else f"The data of {view.name}."
-    view.dataset.close()
+    source = file_source(what, what)
+    title = source.current().dataset.attrs.get("title")  # what cannot be opened is said now, not to a colleague
+    source.close()
+    doc = printable(title, 1000) if isinstance(title, str) and title.strip() else f"The data of {Path(what).name}."
 
     def served() -> None:
         raise NotImplementedError  # read through the view, never called
@@ -147,9 +146,22 @@ def opens(value: object) -> Verbs | None:
         value = value.to_dataset(name=_NAMELESS if value.name is None else None)
     if not isinstance(value, xarray.Dataset):
         return None
-    from .sources import value_source
+    from .view import DatasetView
 
-    return verbs(value_source(value))
+    return verbs(_Unchanging(DatasetView(value, "kept", raw=False)))
+
+
+class _Unchanging:
+    """The source of a value that is kept: it has one version."""
+
+    def __init__(self, view: DatasetView) -> None:
+        self._view = view
+
+    def current(self) -> DatasetView:
+        return self._view
+
+    def at(self, version: str) -> DatasetView:
+        return self._view
 
 
 def _of_function(function: Callable[[], xarray.Dataset], target: str) -> Verbs:
@@ -158,7 +170,17 @@ def _of_function(function: Callable[[], xarray.Dataset], target: str) -> Verbs:
     return verbs(function_source(target, function))
 
 
-def verbs(source: Source) -> Verbs:
+class Versions(Protocol):
+    """Gives views of a data set, one for each version of it."""
+
+    def current(self) -> DatasetView:
+        """Return the data set as it is now."""
+
+    def at(self, version: str) -> DatasetView:
+        """Return that version; raises `DatasetChanged` when it is no longer the current one."""
+
+
+def verbs(source: Versions) -> Verbs:
     """Return what can be asked of a data set, each with the function that answers it."""
 
     def open() -> dict[str, Any]:
@@ -187,8 +209,20 @@ def _keys_of(view: DatasetView) -> ZarrKeys:
     with _making_keys:
         found = _keys.get(view)
         if found is None:
-            found = _keys[view] = ZarrKeys(view.dataset, view.read_slices, view.chunks_of)
+            found = _keys[view] = ZarrKeys(view.dataset, partial(_read_slices, view), partial(_chunks_of, view))
         return found
+
+
+def _read_slices(view: DatasetView, name: str, box: tuple[slice, ...]) -> Any:
+    return view.read(name, ["outer", list(box)])
+
+
+def _chunks_of(view: DatasetView, name: str) -> dict[str, int] | None:
+    from .view import source_chunks
+
+    variable = view.dataset.variables[name]
+    chunks = source_chunks(variable)
+    return None if chunks is None else {str(dim): length for dim, length in zip(variable.dims, chunks, strict=True)}
 
 
 def _values(keys: ZarrKeys, wanted: list[Any]) -> list[bytes | None]:

@@ -136,6 +136,8 @@ _FIELDS: dict[str, tuple[Any, int]] = {
     "after": _POSITION,
     "place": (int, 1 << 32),
     "logs": (bool, 1),
+    "keep": (bool, 1),
+    "grant": (str, 2048),
     "stream": (str, 16),
     "text": (str, LOG_LIMIT),
     "function": (int, FUNCTIONS_LIMIT - 1),

@@ -1,4 +1,4 @@
-"""Values on the wire: Python, NumPy and xarray objects ↔ one frame of header and raw buffers.
+"""Values on the wire: Python, NumPy, xarray, table and geographic objects ↔ one frame of header and raw buffers.
 
 The format is described in ``spec/wire.md``. Both directions are exact: what arrives equals what was sent, type by
 type; what could not is refused before sending with its place in the structure.
@@ -14,6 +14,7 @@ from .codec import decode, encode
 from .frame import DEFAULT, Limits, joined, size_bytes
 from .functions import Function
 from .references import ReferenceData, may_hold_references
+from .registry import UnknownType, register
 from .room import Room, room
 
 __all__ = [
@@ -22,10 +23,12 @@ __all__ = [
     "Limits",
     "ReferenceData",
     "Room",
+    "UnknownType",
     "decode",
     "encode",
     "joined",
     "may_hold_references",
+    "register",
     "room",
     "size_bytes",
 ]

@@ -17,7 +17,7 @@ from .frame import Part, Sink, Source
 from .shapes import Order, object_array, order_of, read_shape
 from .tags import STEPS, Refused, Step, decodes, encodes, fields
 
-__all__ = ["pack_bytes"]
+__all__ = ["Array", "pack_bytes", "put_pieces", "take_pieces"]
 
 Array: TypeAlias = np.ndarray[Any, Any]
 
@@ -176,7 +176,7 @@ def _objects(array: Array, sink: Sink) -> tuple[str, object]:
     kinds = set(map(type, elements))
     if kinds and kinds <= {str, NoneType}:
         try:
-            return "strings", ["O", list(array.shape), order, *_text_parts(elements, None, sink)]
+            return "strings", ["O", list(array.shape), order, *_text_parts(elements, sink)]
         except UnicodeEncodeError as error:
             raise Refused(error.object, "it is text with half of a surrogate pair, which is not Unicode") from None
     if len(kinds) == 1 and (packed := cftimes.pack_array(elements, kinds.pop())):
@@ -221,23 +221,40 @@ def _string_array(array: Array, sink: Sink) -> tuple[str, object]:
     else:
         raise Refused(array, f"its StringDType marks missing text by {missing!r:.40}", "Use None or nan as na_object")
     order = order_of(array)
-    parts = _text_parts(array.ravel(order).tolist(), missing, sink)
+    parts = _text_parts(array.ravel(order).tolist(), sink)
     return "strings", [["T", dtype.coerce, kind], list(array.shape), order, *parts]
 
 
 _UNSET = object()
 
 
-def _text_parts(elements: list[Any], missing: object, sink: Sink) -> list[bytes | int | None]:
-    """Return the Arrow layout of strings: offsets (int64), UTF-8, and one byte per missing element (None: no one)."""
-    texts = [element.encode() if type(element) is str else b"" for element in elements]
-    offsets = np.array([0, *accumulate(map(len, texts))], dtype="<i8")
-    absent = bytes(type(element) is not str for element in elements)
+def _text_parts(elements: list[Any], sink: Sink) -> list[bytes | int | None]:
+    return put_pieces([element.encode() if type(element) is str else None for element in elements], sink)
+
+
+def put_pieces(pieces: list[bytes | None], sink: Sink) -> list[bytes | int | None]:
+    """Put pieces as Arrow lays out strings: offsets (int64), content, one byte per missing piece (None: no one)."""
+    offsets = np.array([0, *accumulate(0 if piece is None else len(piece) for piece in pieces)], dtype="<i8")
+    absent = bytes(piece is None for piece in pieces)
     return [
         sink.put(offsets.view(np.uint8).data),
-        sink.put(b"".join(texts)),
+        sink.put(b"".join(piece for piece in pieces if piece)),
         sink.put(absent) if any(absent) else None,
     ]
+
+
+def take_pieces(
+    offsets_at: object, content_at: object, absent_at: object, source: Source
+) -> tuple[Array, bytes | memoryview, bytes | memoryview | None]:
+    """Return what `put_pieces` wrote: offsets, content, and one byte per missing piece, that fit one another."""
+    raw, content = source.take(offsets_at), source.take(content_at)
+    absent = source.take(absent_at) if absent_at is not None else None
+    if len(raw) % 8 or not raw or (absent is not None and len(absent) != len(raw) // 8 - 1):
+        raise Malformed("the offsets of strings do not fit their number")
+    offsets = np.frombuffer(raw, "<i8")
+    if offsets[0] != 0 or offsets[-1] != len(content) or (offsets[1:] < offsets[:-1]).any():
+        raise Malformed("the offsets of strings are not rising from 0 to their end")
+    return offsets, content, absent
 
 
 @decodes("strings")
@@ -246,15 +263,11 @@ def _read_strings(payload: object, source: Source) -> Array:
         payload, (str, list), list, str, object, object, object
     )
     count = read_shape(shape, order)
-    raw, texts = source.take(offsets_at), bytes(source.take(texts_at))
-    absent = bytes(source.take(absent_at)) if absent_at is not None else None
-    if len(raw) != 8 * (count + 1) or (absent is not None and len(absent) != count):
+    offsets, found, missing_ones = take_pieces(offsets_at, texts_at, absent_at, source)
+    if len(offsets) != count + 1:
         raise Malformed("the offsets of strings do not fit their number")
-    offsets = np.frombuffer(raw, "<i8")
-    if offsets[0] != 0 or offsets[-1] != len(texts) or (offsets[1:] < offsets[:-1]).any():
-        raise Malformed("the offsets of strings are not rising from 0 to their end")
-    bounds = offsets.tolist()
-    elements: list[Any] = [str(texts[start:stop], "utf-8") for start, stop in pairwise(bounds)]
+    texts, absent = bytes(found), None if missing_ones is None else bytes(missing_ones)
+    elements: list[Any] = [str(texts[start:stop], "utf-8") for start, stop in pairwise(offsets.tolist())]
     if target == "O":
         return object_array(_with_missing(elements, absent, None), shape, order)
     _, coerce, kind = fields(target, str, bool, (NoneType, str))

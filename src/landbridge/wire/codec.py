@@ -13,13 +13,14 @@ import msgpack
 
 from ..errors import CannotTravel, LandbridgeError, Malformed, TooLarge
 from . import plain, times  # noqa: F401 - they fill the tables
-from .frame import DEFAULT, INLINE_BYTES, Limits, Part, Sink, Source, frame_parts, split_frame
+from .frame import DEFAULT, INLINE_BYTES, MAJOR, MINOR, Limits, Part, Sink, Source, frame_parts, split_frame
 from .functions import TAG as _FUNCTION
 from .functions import FunctionOf, Functions
 from .places import LEAVES, TooDeep, TooMany, locate, survey
 from .references import ReferenceData, ReferenceOf
 from .refusals import refusal
-from .tags import Refused, decoder_for, encoder_for
+from .registry import OWN, decode_own, encode_own
+from .tags import Inner, Refused, decoder_for, encoder_for
 
 __all__ = ["decode", "encode"]
 
@@ -67,6 +68,10 @@ class _Writer(Sink):
         kind = type(value)
         encoder = encoder_for(kind)
         if encoder is None:
+            if kind is Inner:
+                return self.inner(value)  # type: ignore[arg-type]
+            if kind in OWN:
+                return self.own(value)
             raise refusal(value)
         tag, payload = encoder(value, self)
         if kind is set or kind is frozenset:
@@ -74,6 +79,28 @@ class _Writer(Sink):
             elements = sorted(self.pack(element) for element in payload)  # type: ignore[attr-defined]
             return msgpack.ExtType(_EXT, _PREFIXES[tag] + _array_head(len(elements)) + b"".join(elements))
         return msgpack.ExtType(_EXT, _PREFIXES[tag] + self.pack(payload))
+
+    def inner(self, part: Inner) -> Any:
+        try:
+            return self.hook(part.value)
+        except Refused as refused:
+            inside = locate(part.value, refused.culprit, depth=DEFAULT.depth) or ""
+            at = part.place + inside.removeprefix("value") + refused.at
+            raise Refused(part.owner, refused.reason, refused.advice, at) from refused.__cause__
+
+    def own(self, value: object) -> Any:
+        """Write a value of a registered type; nobody has looked into what its function gives yet."""
+        name, payload = encode_own(value)
+        if self.level > DEFAULT.depth:
+            raise TooDeep
+        odd = survey(payload, depth=DEFAULT.depth, items=DEFAULT.items)
+        self.rewrite = self.rewrite or not odd.isdisjoint(_AWKWARD)
+        try:
+            return msgpack.ExtType(_EXT, _PREFIXES[name] + self.pack(payload))
+        except Refused as refused:
+            inside = (locate(payload, refused.culprit, depth=DEFAULT.depth) or "value") + refused.at
+            at = f" (encoded as {name}: {inside})"
+            raise Refused(value, refused.reason, refused.advice, at) from refused.__cause__
 
     def rewritten(self, value: object) -> object:
         """Return `value` with everything marked that msgpack would inline, convert or take for something else."""
@@ -142,6 +169,8 @@ def encode(value: object) -> list[Part]:
         if len(header) > _LONG_TEXT:
             grown = True
             header = _shortened(writer, value, header)
+        if len(writer.buffers) > DEFAULT.buffers:
+            raise CannotTravel("value", f"it has more than {DEFAULT.buffers:,} long arrays or texts", _JOIN_ARRAYS)
         parts = frame_parts(header, writer.buffers)
     except Refused as refused:
         raise _cannot_travel(value, refused) from refused.__cause__
@@ -162,6 +191,7 @@ _SURROGATE = (
     "it is text with half of a surrogate pair, which is not Unicode",
     'Clean it with .encode("utf-8", "replace").decode(), or send bytes',
 )
+_JOIN_ARRAYS = "Join them to fewer: one array of several dimensions, columns of one dtype"
 _USE_ARRAYS = "Send numbers as a NumPy array, and long text or bytes as one value"
 
 
@@ -246,7 +276,10 @@ class _Reader:
             return self.functions.take(pair[1])
         decoder = decoder_for(pair[0])
         if decoder is None:
-            raise Malformed(f"unknown tag {pair[0][:60]!r}")
+            if "/" in pair[0]:
+                _check_received(pair[1], self.limits)
+                return decode_own(pair[0], pair[1])
+            raise Malformed(f"unknown tag {pair[0][:60]!r}, which version {MAJOR}.{MINOR} of the wire does not have")
         value = decoder(pair[1], self.source)
         if type(value) is ReferenceData and self.reference_of is not None:
             return self.reference_of(value)
@@ -284,12 +317,14 @@ def decode(
     ------
     Malformed
         When the frame breaks a rule.
+    UnknownType
+        When it holds a value of a type that nobody registered here (a `Malformed`).
     ProtocolMismatch
         When it is of a version this side does not know.
     TooLarge
         When it passes a limit in size.
     MissingExtra
-        When it holds an xarray or cftime object and that package is not installed here.
+        When it holds an object of xarray, pandas or another package that is not installed here.
 
     Examples
     --------

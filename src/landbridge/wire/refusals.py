@@ -6,11 +6,25 @@ import dataclasses
 import enum
 
 from ..errors import printable
-from .tags import Refused
+from .tags import Refused, encoder_for
 
 __all__ = ["refusal"]
 
 _BUILTINS = (bool, int, float, complex, str, bytes, bytearray, list, tuple, set, frozenset, dict)
+
+_TABLES = {
+    "pandas": {"SparseArray": "Send .to_dense()", "Styler": "Send its .data"},
+    "pyarrow": {
+        "RecordBatchReader": "Send .read_all(), a pyarrow.Table",
+        "RecordBatchStreamReader": "Send .read_all(), a pyarrow.Table",
+        "FileSystemDataset": "Send .to_table()",
+        "Buffer": "Send .to_pybytes()",
+    },
+    "polars": {"LazyFrame": "Send .collect(), a polars.DataFrame"},
+    "geopandas": {},
+    "shapely": {},
+}
+"""Package → type → what its owner can do."""
 
 
 def refusal(value: object) -> Refused:
@@ -32,14 +46,16 @@ def refusal(value: object) -> Refused:
         )
     if isinstance(value, tuple) and hasattr(kind, "_fields"):
         return Refused(value, f"it is a named tuple, {name}", "Send ._asdict() or tuple(...)")
-    if package == "pandas":
-        return Refused(value, f"it is a {name}", _pandas_advice(kind.__name__))
+    if package in _TABLES:
+        return Refused(
+            value, f"it is a {name}", _TABLES[package].get(kind.__name__, "Convert it to a table or an array")
+        )
     if package == "numpy":
         return Refused(value, f"it is a {name}", _numpy_advice(kind.__name__))
     if package == "xarray":
         return Refused(value, f"it is a {name}", "Send a DataArray or a Dataset")
     if package in ("dask", "cupy", "torch", "jax", "jaxlib", "sparse"):
-        return Refused(value, f"it is a {name}", "Convert it to a NumPy array")
+        return Refused(value, f"it is a {name}", "Convert it to a NumPy array (of dask, .compute() does)")
     if isinstance(value, type):
         return Refused(
             value,
@@ -59,17 +75,22 @@ def refusal(value: object) -> Refused:
             )
     if isinstance(value, BaseException):
         return Refused(value, f"it is an exception ({name})", "Raise it, or send str(...)")
-    return Refused(value, f"no rule is known for objects of type {name}")
+    base = next((base for base in kind.__mro__[1:] if encoder_for(base) is not None), None)
+    if base is not None:
+        return Refused(
+            value,
+            f"it is a {name}, a subclass of {_name_of(base)} that would arrive as another type",
+            f"Send {base.__name__}(...), or give it a name with landbridge.register",
+        )
+    return Refused(
+        value,
+        f"no rule is known for objects of type {name}",
+        "Convert it to a type that travels (docs: types), or give its type a name with landbridge.register",
+    )
 
 
 def _name_of(cls: type) -> str:
     return printable(f"{cls.__module__}.{cls.__qualname__}", 100).removeprefix("builtins.")
-
-
-def _pandas_advice(name: str) -> str:
-    if name in ("Timestamp", "Timedelta", "NaTType"):
-        return "Send .to_datetime64() or .to_timedelta64(), or numpy.datetime64('NaT')"
-    return "Convert it to an xarray.Dataset or a dict of arrays"
 
 
 def _numpy_advice(name: str) -> str:

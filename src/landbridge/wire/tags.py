@@ -19,6 +19,7 @@ __all__ = [
     "LATE",
     "STEPS",
     "Encoder",
+    "Inner",
     "Refused",
     "Step",
     "decoder_for",
@@ -51,6 +52,19 @@ class Refused(Exception):
         self.culprit, self.reason, self.advice, self.at = culprit, reason, advice, at
 
 
+class Inner:
+    """A tagged value inside a payload, and its place in the value `owner` that it is a part of.
+
+    For parts that are made while writing: no walk through `owner` would meet the same object again, so that what is
+    refused inside could not be located without this.
+    """
+
+    __slots__ = ("owner", "place", "value")
+
+    def __init__(self, owner: object, place: str, value: object) -> None:
+        self.owner, self.place, self.value = owner, place, value
+
+
 def encodes(*kinds: type) -> Callable[[Encoder], Encoder]:
     """Register a function (value, sink) → (tag, payload) for exact types."""
 
@@ -72,13 +86,18 @@ def decodes(tag: str) -> Callable[[Decoder], Decoder]:
 
 
 def _load_scientific() -> None:
-    """Fill the tables with what is known of NumPy and xarray; only when needed, as NumPy takes 70 ms to import."""
-    from . import arrays, datasets  # noqa: F401 - they fill the tables
+    """Fill the tables with what is known of NumPy and its kin; only when needed, as NumPy takes 70 ms to import."""
+    from . import arrays, arrow, datasets, geo, tables  # noqa: F401 - they fill the tables
 
     LATE.pop("numpy", None)
 
 
-LATE.update(dict.fromkeys(("numpy", "xarray", "cftime"), _load_scientific))
+LATE.update(
+    dict.fromkeys(
+        ("numpy", "xarray", "cftime", "pandas", "pyarrow", "polars", "shapely", "geopandas", "pyproj"),
+        _load_scientific,
+    )
+)
 
 
 def _meet(kind: type) -> None:

@@ -8,10 +8,15 @@ import pathlib
 import uuid
 from typing import Annotated, Any, Literal, NamedTuple, TypedDict
 
+import geopandas as gpd
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
+import polars as pl
+import pyarrow as pa
 import pydantic
 import pytest
+import shapely
 import xarray as xr
 from annotated_types import Ge, Le, MinLen, Predicate
 
@@ -195,6 +200,11 @@ REFUSED = [
     (Annotated[int, Predicate(str.isalpha)], 3, None),
     (Annotated[int, pydantic.AfterValidator(lambda v: v + 1)], "3", "x: must be a whole number (int); got '3' (str)"),
     (xr.DataArray, 3, "x: must be of type xarray.DataArray; got 3 (int)"),
+    (pd.DataFrame, 3, "x: must be of type pandas.DataFrame; got 3 (int)"),
+    (pd.Timestamp, 3, "x: must be of type pandas.Timestamp; got 3 (int)"),
+    (pa.Table | pl.DataFrame, 3, "x: must be pa.Table | pl.DataFrame; got 3 (int)"),
+    (gpd.GeoDataFrame, 3, "x: must be of type geopandas.GeoDataFrame; got 3 (int)"),
+    (shapely.Polygon, shapely.Point(0, 0), "x: must be of type shapely.Polygon; got a Point"),
 ]  # fmt: skip
 
 
@@ -297,9 +307,28 @@ def test_arrays_that_would_lose_something_are_refused(hint, value):
     assert len(problems(hint, value)) == 1
 
 
-def test_data_arrays_pass_as_they_are():
-    data = xr.DataArray([1.0])
-    assert check(xr.DataArray | None, data) is data
+@pytest.mark.parametrize(
+    ("hint", "value"),
+    [
+        (xr.DataArray | None, xr.DataArray([1.0])),
+        (pd.DataFrame, pd.DataFrame({"a": [1]})),
+        (pd.Series, pd.Series([1])),
+        (pd.Index, pd.RangeIndex(3)),
+        (pd.Timestamp, pd.Timestamp("2024")),
+        (gpd.GeoDataFrame | pd.DataFrame, gpd.GeoDataFrame({"a": [1]})),
+        (pa.Table, pa.table({"a": [1]})),
+        (pa.Array, pa.array([1])),
+        (pl.DataFrame, pl.DataFrame({"a": [1]})),
+        (shapely.Geometry, shapely.Point(0, 0)),
+        (shapely.geometry.base.BaseGeometry, shapely.Point(0, 0)),
+        (list[shapely.Point], shapely.Point(0, 0)),
+    ],
+)
+def test_data_sets_tables_and_geometries_pass_as_they_are(hint, value):
+    if hint == list[shapely.Point]:
+        assert check(hint, [value])[0] is value
+    else:
+        assert check(hint, value) is value
 
 
 def test_positional_only_and_var_positional_come_into_place():

@@ -8,10 +8,15 @@ import functools
 from collections.abc import AsyncIterator, Callable, Generator, Iterator
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, TypedDict
 
+import geopandas as gpd
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
+import polars as pl
+import pyarrow as pa
 import pydantic
 import pytest
+import shapely
 import xarray as xr
 from annotated_types import Ge, Le
 
@@ -161,6 +166,16 @@ def test_models_typed_dicts_and_named_tuples_are_described():
         (npt.NDArray[np.float32], {"type": "array", "x-landbridge": "ndarray", "x-dtype": "float32"}),
         (np.ndarray, {"type": "array", "x-landbridge": "ndarray"}),
         (xr.Dataset, {"x-landbridge": "xarray.Dataset"}),
+        (xr.DataTree, {"x-landbridge": "xarray.DataTree"}),
+        (pd.DataFrame, {"x-landbridge": "pandas.DataFrame"}),
+        (pd.Series | None, {"anyOf": [{"x-landbridge": "pandas.Series"}, {"type": "null"}]}),
+        (pd.Index, {"x-landbridge": "pandas.Index"}),
+        (pd.Timestamp, {"x-landbridge": "pandas.Timestamp"}),
+        (gpd.GeoDataFrame, {"x-landbridge": "geopandas.GeoDataFrame"}),
+        (pa.Table, {"x-landbridge": "pyarrow.Table"}),
+        (pl.DataFrame, {"x-landbridge": "polars.DataFrame"}),
+        (shapely.Polygon, {"x-landbridge": "shapely.Polygon"}),
+        (shapely.geometry.base.BaseGeometry, {"x-landbridge": "shapely.BaseGeometry"}),
         (dict[int, Any], {"type": "object", "x-landbridge": "dict", "x-keys": {"type": "integer"}}),
         (tuple[int, ...], {"type": "array", "x-landbridge": "tuple", "items": {"type": "integer"}}),
         (Any, {}),

@@ -13,7 +13,11 @@ from pathlib import PureWindowsPath
 import msgpack
 import numpy as np
 import pandas as pd
+import polars as pl
+import pyarrow as pa
 import pytest
+import shapely
+import shapely.prepared
 import xarray as xr
 
 from landbridge.errors import CannotTravel, TooLarge
@@ -78,10 +82,13 @@ UNFIT = [
     (np.zeros(1, [("a", object)]), "Python objects"),
     (np.zeros(1, [(("title", "a"), "f8")]), "title"),
     (np.array(["a"], np.dtypes.StringDType(na_object="none")), "missing"),
-    (pd.DataFrame({"a": [1]}), "DataFrame"),
-    (pd.Series([1]), "Series"),
-    (pd.Timestamp("2024-01-01"), "Timestamp"),
-    (pd.Index([1]), "Index"),
+    (pd.arrays.SparseArray([1, 0]), "SparseArray"),
+    (pd.offsets.MonthEnd(), "MonthEnd"),
+    (type("Stations", (pd.DataFrame,), {})({"a": [1]}), "subclass of pandas.DataFrame"),
+    (type("Grid", (xr.Dataset,), {"__slots__": ()})(), "subclass of xarray"),
+    (shapely.prepared.prep(shapely.Point(0, 0)), "PreparedGeometry"),
+    (pa.RecordBatchReader.from_batches(pa.schema([]), []), "RecordBatchReader"),
+    (pl.LazyFrame(), "LazyFrame"),
     (xr.Variable("x", [1]), "Variable"),
 ]
 
@@ -95,8 +102,12 @@ def test_unfit_value_is_refused_with_its_reason(value, said):
     assert error.where.startswith("value")
 
 
-def test_tables_are_refused_with_the_way_out():
-    assert "xarray.Dataset or a dict of arrays" in str(refused(pd.DataFrame({"a": [1]})))
+def test_objects_of_classes_that_nobody_registered_are_refused_with_the_way_out():
+    assert "landbridge.register" in str(refused(object()))
+
+
+def test_a_query_is_refused_with_the_way_out():
+    assert ".collect()" in str(refused(pl.LazyFrame()))
 
 
 @pytest.mark.parametrize(
@@ -164,3 +175,8 @@ def test_value_that_grows_like_a_tree_is_refused_early():
 def test_long_list_of_numbers_is_refused_with_advice():
     with pytest.raises(TooLarge, match="NumPy array"):
         encode([0.5] * 200_000)
+
+
+def test_more_arrays_than_a_receiver_takes_are_refused_with_advice():
+    encode([np.zeros(100)] * 4096)
+    assert "Join them" in str(refused([np.zeros(100)] * 4097))

@@ -11,6 +11,7 @@ import pytest
 import xarray as xr
 
 from landbridge.wire import Function, decode, encode
+from unit.wire.exactness import assert_exact
 
 SPEC = Path(__file__).parents[3] / "spec" / "vectors"
 INDEX = json.loads((SPEC / "values" / "index.json").read_text(encoding="utf-8"))
@@ -36,6 +37,7 @@ def test_vector_decodes_to_what_it_says(entry):
     elif isinstance(expected, np.ndarray):
         assert value.dtype == expected.dtype
     assert repr(value) == repr(expected)
+    assert_exact(value, expected)
 
 
 @pytest.mark.parametrize("entry", INDEX, ids=lambda entry: entry["name"])

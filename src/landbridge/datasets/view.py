@@ -1,0 +1,314 @@
+"""One version of a data set, as it is served: what opens it at a reader's, and any part of it."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import re
+import threading
+from collections.abc import Callable, Iterator
+from types import NoneType
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..errors import InternalError, InvalidArguments, LandbridgeError, Malformed, Problem, TooLarge, printable
+from .reads import place, reads
+from .selection import Array, Selection, blocks, chunk_grid, grow
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+__all__ = [
+    "BLOCK_BYTES",
+    "CHUNK_BYTES",
+    "READ_BYTES",
+    "SMALL_BYTES",
+    "DatasetView",
+    "alone",
+    "source_chunks",
+    "without_folders",
+]
+
+BLOCK_BYTES = 8 * 1024 * 1024
+"""How much is read, held and yielded at once."""
+SMALL_BYTES = 64 * 1024
+"""Variables up to this size travel when a data set is opened."""
+CHUNK_BYTES = 16_000_000
+"""About how large the chunks are that readers are advised to work with."""
+READ_BYTES = 64 * 1024 * 1024
+"""The most that `DatasetView.read` gives at once."""
+
+_SMALL_TOTAL_BYTES = 1024 * 1024
+_OBJECT_BYTES = 64  # what one string is taken to need
+_MOST_WANTED = 1000
+
+# HDF5 holds one lock for the process, so more threads than these would only wait in it.
+_READERS = 2
+_FILE_READS = threading.BoundedSemaphore(_READERS)
+_ONE_ALONE = threading.Lock()
+_FOLDERS = re.compile(r"(?<![\w:/.])(?:/[^/\s'\"]+)+/(?=[^/\s'\"])")
+
+
+def _never_changes() -> None:
+    """Stand for a source that is no file."""
+
+
+@contextlib.contextmanager
+def alone() -> Iterator[None]:
+    """Wait until no view reads, and let none read within: files are opened and closed without xarray's lock."""
+    with _ONE_ALONE, contextlib.ExitStack() as held:
+        for _ in range(_READERS):
+            held.enter_context(_FILE_READS)
+        yield
+
+
+def without_folders(error: Exception) -> str:
+    """Return what a library says of a failure, as one line, without the folders in which the owner keeps files.
+
+    Examples
+    --------
+    >>> without_folders(OSError("[Errno 5] cannot read '/home/ada/data/sst.nc'"))
+    "OSError: [Errno 5] cannot read 'sst.nc'"
+    """
+    return f"{type(error).__name__}: " + _FOLDERS.sub("", printable(" ".join(str(error).split()), 500))
+
+
+class DatasetView:
+    """One version of a data set, as it is served; read-only, and safe to use in several threads.
+
+    Parameters
+    ----------
+    dataset : xarray.Dataset
+        Lazily loaded.
+    version : str
+        Names what the data set was when it was opened.
+    raw : bool
+        Whether the data set is undecoded, so that its reader decodes it.
+    check : callable
+        Raises `DatasetChanged` if the source is no longer what was opened; called before and after each block is read.
+
+    Attributes
+    ----------
+    lazy_names : list
+        The variables that do not travel when the data set is opened.
+    """
+
+    def __init__(
+        self, dataset: xr.Dataset, version: str, *, raw: bool, check: Callable[[], None] = _never_changes
+    ) -> None:
+        self.dataset, self.version, self.raw = dataset, version, raw
+        self._check = check
+        self.lazy_names = _lazy_names(dataset)
+
+    def open(self) -> dict[str, Any]:
+        """Return all that a reader needs to see the data set without its large variables.
+
+        Returns
+        -------
+        dict
+            ``version`` : str, ``raw`` : bool.
+            ``dataset`` : xarray.Dataset
+                The variables that are small or have an index, loaded, and the attributes of the data set.
+            ``lazy`` : list of [name, dims, shape, dtype, attrs, encoding, preferred_chunks]
+                The other variables; `encoding` holds plain data only, `preferred_chunks` says for each dimension how
+                much to read at once (None if that cannot be said).
+            ``variables``, ``coords`` : list
+                Names of all variables, in the order of the data set; of those that are coordinates.
+        """
+        small = self.dataset.drop_vars(self.lazy_names).copy()
+        with self._reading("the small variables"):
+            _load(small)
+        return {
+            "version": self.version,
+            "raw": self.raw,
+            "dataset": small,
+            "lazy": [self._described(name) for name in self.lazy_names],
+            "variables": list(self.dataset.variables),
+            "coords": list(self.dataset.coords),
+        }
+
+    def _described(self, name: Any) -> list[Any]:
+        variable = self.dataset.variables[name]
+        encoding = {key: value for key, value in variable.encoding.items() if _travels(key, value)}
+        dims = list(variable.dims)
+        preferred = None
+        if len(set(dims)) == len(dims):
+            chunks = source_chunks(variable)
+            start = chunks if chunks is not None else (1,) * len(dims)
+            preferred = dict(zip(dims, grow(start, variable.shape, _itemsize(variable), CHUNK_BYTES), strict=True))
+        return [name, dims, list(variable.shape), variable.dtype, dict(variable.attrs), encoding, preferred]
+
+    def select(self, wanted: object) -> Iterator[list[Any]]:
+        """Read parts of variables.
+
+        Parameters
+        ----------
+        wanted : list of [name, key]
+            At most 1000. For keys see `Selection.parse`; all are checked before anything is read.
+
+        Yields
+        ------
+        [position, start, values] : list
+            A block: of which entry of `wanted`, where it begins in that result (a list of int), and its values. Each
+            has `BLOCK_BYTES` at most; about two of them are in memory at a time. Empty results yield nothing.
+
+        Raises
+        ------
+        InvalidArguments, Malformed
+            `wanted` names what is not there, or is no list of names and keys.
+        DatasetChanged
+            The source is no longer what was opened.
+        InternalError
+            The file cannot be read, though it has not changed.
+        """
+        if not isinstance(wanted, (list, tuple)):
+            raise Malformed("what to select is not a list")
+        if len(wanted) > _MOST_WANTED:
+            problem = Problem("wanted", f"{len(wanted)} selections at once; the limit is {_MOST_WANTED}")
+            raise InvalidArguments("select", [problem])
+        selections = []
+        for pair in wanted:
+            if not isinstance(pair, (list, tuple)) or len(pair) != 2:
+                raise Malformed("a selection is not a list of a name and a key")
+            variable = self._variable(pair[0])
+            selections.append((pair[0], variable, Selection.parse(pair[1], variable.shape)))
+        return self._blocks(selections)
+
+    def read(self, name: str, key: object) -> Array:
+        """Read a part of one variable at once, for example a chunk of it.
+
+        Raises
+        ------
+        TooLarge
+            The result has more than `READ_BYTES`.
+        InvalidArguments, Malformed, DatasetChanged, InternalError
+            As for `select`.
+        """
+        variable = self._variable(name)
+        selection = Selection.parse(key, variable.shape)
+        size_bytes = selection.size * _itemsize(variable)
+        if size_bytes > READ_BYTES:
+            raise TooLarge(f"The selection of {_shown(name)}", size_bytes, READ_BYTES, "Read it in parts")
+        found: Array = np.empty(selection.shape, variable.dtype)
+        for _, start, values in self._blocks([(name, variable, selection)]):
+            if values.shape == found.shape:
+                return values  # type: ignore[no-any-return]
+            found[tuple(slice(low, low + n) for low, n in zip(start, values.shape, strict=True))] = values
+        return found
+
+    def _variable(self, name: Any) -> Any:
+        with contextlib.suppress(TypeError):  # of what cannot be hashed
+            if name in self.dataset.variables:
+                return self.dataset.variables[name]
+        raise InvalidArguments("select", [Problem("name", f"there is no variable {_shown(name)}")])
+
+    def _blocks(self, selections: list[tuple[Any, Any, Selection]]) -> Iterator[list[Any]]:
+        for position, (name, variable, selection) in enumerate(selections):
+            itemsize = _itemsize(variable)
+            chunks = chunk_grid(variable.shape, itemsize, source_chunks(variable), BLOCK_BYTES)
+            for start, block in blocks(selection, itemsize, BLOCK_BYTES, chunks):
+                plan = reads(block, chunks, itemsize, BLOCK_BYTES)
+                with self._reading(_shown(name)):
+                    values = place(block, plan, variable.dtype, lambda box, of=variable: _read(of, box))  # type: ignore[misc]
+                yield [position, list(start), values]
+                del values  # not to be kept while the next block is read
+
+    @contextlib.contextmanager
+    def _reading(self, what: str) -> Iterator[None]:
+        """Read within this: no more than two at a time, of the version that was opened, with no foreign errors."""
+        with _FILE_READS:
+            self._check()
+            try:
+                yield
+            except LandbridgeError:
+                raise
+            except Exception as error:
+                self._check()  # what became of the file explains it better
+                said = without_folders(error)
+            else:
+                self._check()
+                return
+        raise InternalError(
+            f"Reading {what} failed, though its file has not changed since it was opened: {said}. Ask the owner of the "
+            "data set to look at the file"
+        )
+
+
+def source_chunks(variable: Any) -> tuple[int, ...] | None:
+    """Return how a lazily loaded variable is chunked where it lies, or None if it is not.
+
+    Irregular chunks of dask count as large as the largest; a GRIB file holds one message for each field.
+    """
+    if variable.chunks is not None:
+        return tuple(max(lengths) or 1 for lengths in variable.chunks)
+    encoding, shape = variable.encoding, tuple(variable.shape)
+    chunks = encoding.get("chunksizes") or encoding.get("chunks")
+    preferred = encoding.get("preferred_chunks")
+    if chunks is None and isinstance(preferred, dict):
+        chunks = [preferred.get(dim, size) for dim, size in zip(variable.dims, shape, strict=True)]
+    if chunks is not None and len(chunks) == len(shape) and all(isinstance(n, (int, np.integer)) for n in chunks):
+        return tuple(max(1, min(int(chunk), size)) for chunk, size in zip(chunks, shape, strict=True))
+    points = variable.attrs.get("GRIB_numberOfPoints")
+    for axis in range(len(shape)):
+        if math.prod(shape[axis:]) == points:
+            return (1,) * axis + shape[axis:]
+    return None
+
+
+def _read(variable: Any, box: tuple[slice, ...]) -> Array:
+    if variable.chunks is None:
+        return np.asarray(variable[box].values)
+    import dask
+
+    with dask.config.set(scheduler="synchronous"):
+        return np.asarray(variable[box].values)
+
+
+def _load(dataset: xr.Dataset) -> None:
+    if not dataset.chunks:
+        dataset.load()
+        return
+    import dask
+
+    with dask.config.set(scheduler="synchronous"):
+        dataset.load()
+
+
+def _lazy_names(dataset: xr.Dataset) -> list[Any]:
+    """Return the names of the variables that do not travel when the data set is opened."""
+    names, room = [], _SMALL_TOTAL_BYTES
+    for name, variable in dataset.variables.items():
+        size_bytes = variable.size * _itemsize(variable)
+        if len(set(variable.dims)) < len(variable.dims):
+            names.append(name)  # a data set with a dimension twice in one variable cannot travel
+        elif name in dataset.xindexes:
+            continue
+        elif size_bytes > min(SMALL_BYTES, room):
+            names.append(name)
+        else:
+            room -= size_bytes
+    return names
+
+
+def _itemsize(variable: Any) -> int:
+    return _OBJECT_BYTES if variable.dtype.kind in "OT" else max(1, variable.dtype.itemsize)
+
+
+def _shown(name: object) -> str:
+    return printable(repr(name), 80) if isinstance(name, (str, int, float)) else "of that name"
+
+
+def _travels(key: object, value: object) -> bool:
+    # `source` is a path on the machine that opened the file: of no use elsewhere, and nobody's business there.
+    return isinstance(key, str) and key != "source" and _is_plain(value)
+
+
+def _is_plain(value: object, depth: int = 0) -> bool:
+    if type(value) in (list, tuple) and depth < 4:
+        return all(_is_plain(child, depth + 1) for child in value)  # type: ignore[attr-defined]
+    if type(value) is dict and depth < 4:
+        return all(_is_plain(child, depth + 1) for pair in value.items() for child in pair)
+    if isinstance(value, np.dtype):
+        return value.fields is None
+    return type(value) in (NoneType, bool, int, float, complex, str, bytes) or isinstance(value, np.generic)
