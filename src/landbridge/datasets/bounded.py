@@ -11,7 +11,7 @@ from typing import Any, TypeAlias
 import numpy as np
 import xarray as xr
 
-from ..errors import MissingExtra, TooLarge, printable
+from ..errors import TooLarge, printable
 
 __all__ = ["CHUNK_BYTES", "Data", "Memory", "data_variables", "size_bytes"]
 
@@ -80,9 +80,7 @@ class Memory:
         Raises
         ------
         TooLarge
-            When what cannot be in pieces does not fit.
-        MissingExtra
-            When dask is missing and the data do not fit.
+            When what cannot be in pieces does not fit, and nothing can as dask is not installed here.
         """
         dataset = _as_dataset(data)
         pending = {name: each for name, each in dataset.variables.items() if not each._in_memory}
@@ -99,10 +97,11 @@ class Memory:
                 room -= size
             elif not self._chunks:
                 if self.held_bytes + sum(map(size_bytes, [*load.values(), variable])) > self.limit_bytes:
-                    raise MissingExtra(
-                        f"Working on {_shown(name)} ({size:,} bytes; the limit without chunks is {self.limit_bytes:,}) "
-                        "at its owner, which",
-                        "dask",
+                    raise TooLarge(
+                        f"{_shown(name)} does not fit memory, and its owner has not installed what works in chunks",
+                        size,
+                        self.limit_bytes,
+                        "Select a part first, or ask the owner to install it: pip install 'landbridge[dask]'",
                     )
                 load[name] = variable
         changed = self._loaded(load)

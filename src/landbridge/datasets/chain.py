@@ -18,6 +18,7 @@ Compute: TypeAlias = Callable[[list[Any]], Any]
 """Has a chain evaluated: ``compute(steps)``."""
 
 _TEXT_CHARS = 60
+_CHAIN_CHARS = 400
 
 
 class Chain:
@@ -48,7 +49,9 @@ class Chain:
     ) -> None:
         self._compute = compute
         self._step = step
-        self._text = text
+        self._text = (
+            text if len(text) <= _CHAIN_CHARS else f"{text[: _CHAIN_CHARS // 2]} … {text[-_CHAIN_CHARS // 2 :]}"
+        )
         self._names = names
         self._kind = kind
 
@@ -108,6 +111,11 @@ class Chain:
             return part
 
         return [[written(part) for part in chain._step] for chain in order]
+
+    def _without(self, names: list[str]) -> Chain:
+        """Return a chain that looks the same and has no variables of these names."""
+        step = ("call", self, "drop_vars", _Arguments([list(names)]), _Keywords(errors="ignore"))
+        return Chain(self._compute, step, self._text, self._names)
 
     # --- what looks like a data set -------------------------------------------------------------------------------
 

@@ -93,9 +93,7 @@ def evaluate(
     InvalidArguments
         An operation or argument that does not run here.
     TooLarge
-        A step would take more memory than there is.
-    MissingExtra
-        The data do not fit, and dask is not installed.
+        A step would take more memory than there is; also when dask, which works in chunks, is not installed.
     RemoteError
         What xarray raised; also the builtin that it raised, a `KeyError` for a label that is not there.
 
@@ -522,9 +520,7 @@ class _told:
     def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
         self._numbers.__exit__(kind, error, trace)
         if isinstance(error, Refused):
-            refusal = InvalidArguments("the chain", [Problem(self._step, str(error))])
-            refusal.args = (f"The chain was not run: {self._step} is refused: {error}.",)
-            raise refusal from None
+            raise InvalidArguments("the chain", [Problem(self._step, str(error))]) from None
         if isinstance(error, Exception) and not isinstance(error, LandbridgeError):
             name = next((cls.__name__ for cls in type(error).__mro__ if cls.__name__ in RAISED_BUILTINS), None)
             said = f"{printable(error, 2000)} (in {self._step})"
