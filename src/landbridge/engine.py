@@ -16,6 +16,7 @@ import landbridge
 
 from .client.network import Network
 from .client.references import Reference
+from .datasets.accessor import remember
 from .datasets.opening import Opened, open_lazily, opened
 from .datasets.remote import RemoteSource, ZarrGet
 from .errors import InvalidName, UnknownMember
@@ -92,9 +93,11 @@ def open_at(network: Network, data: str | Reference, **options: Any) -> xarray.D
     else:
         found = _opened(network, data.removeprefix(_SCHEME))
     # With what was opened among the options, dask's names of the chunks tell one version of the data from another.
-    return xarray.open_dataset(
+    dataset = xarray.open_dataset(
         f"{_SCHEME}{found.source.address}", engine=LandbridgeBackend, opened_already=found, **options
     )
+    remember(dataset)
+    return dataset
 
 
 def zarr_store_at(network: Network, address: str) -> ZarrStore:

@@ -15,12 +15,18 @@ from xarray.core import indexing
 
 from ..errors import Malformed
 from ..names import Address
-from .remote import RemoteArray, RemoteSource
+from .accessor import Origin
+from .remote import AsksOwner, RemoteArray, RemoteSource
 
 __all__ = ["Opened", "open_lazily"]
 
 _MOST_DIMENSIONS = 64
 _MOST_VARIABLES = 100_000
+_AS_USUAL = {
+    "mask_and_scale": True, "decode_times": True, "concat_characters": True, "decode_coords": True,
+    "decode_timedelta": None,
+}  # fmt: skip
+"""How data sets are decoded beside the data."""
 
 
 @dataclass(frozen=True)
@@ -29,7 +35,7 @@ class Opened:
 
     Attributes
     ----------
-    source : RemoteSource
+    source : AsksOwner
         Where it is.
     version : str
         Which version was opened; selections are of this version, or fail.
@@ -45,7 +51,7 @@ class Opened:
         The indexes of decoded data sets.
     """
 
-    source: RemoteSource
+    source: AsksOwner
     version: str
     raw: bool
     attrs: dict[Any, Any]
@@ -58,7 +64,7 @@ class Opened:
         return self.source.__dask_tokenize__(), self.version
 
 
-def opened(source: RemoteSource) -> Opened:
+def opened(source: AsksOwner) -> Opened:
     """Open a data set.
 
     Raises
@@ -92,7 +98,7 @@ def opened(source: RemoteSource) -> Opened:
     return Opened(source, version, raw, small.attrs, small.encoding, ordered, coords, small.xindexes)
 
 
-def _lazy_variable(source: RemoteSource, version: str, described: object) -> tuple[Hashable, xarray.Variable]:
+def _lazy_variable(source: AsksOwner, version: str, described: object) -> tuple[Hashable, xarray.Variable]:
     match described:
         case [name, list(dims), list(shape), np.dtype() as dtype, dict(attrs), dict(encoding), chunks] if (
             isinstance(name, Hashable)
@@ -150,6 +156,7 @@ def open_lazily(opened: Opened, **decoding: Any) -> xarray.Dataset:
     """
     dropped = decoding.pop("drop_variables", None)
     dropped = [dropped] if isinstance(dropped, str) else list(dropped or ())
+    as_usual = not opened.raw or all(_AS_USUAL[name] is value for name, value in decoding.items())
     if opened.raw:
         dataset = StoreBackendEntrypoint().open_dataset(_Undecoded(opened), drop_variables=dropped, **decoding)
     else:
@@ -158,4 +165,6 @@ def open_lazily(opened: Opened, **decoding: Any) -> xarray.Dataset:
         dataset = xarray.Dataset(data, xarray.Coordinates(coords, dict(opened.indexes)), opened.attrs)
         dataset = dataset.drop_vars(dropped, errors="ignore")
     dataset.encoding = {**opened.encoding, "source": f"landbridge://{opened.source.address}"}
+    if isinstance(opened.source, RemoteSource):
+        dataset.set_close(Origin.of(dataset, opened.source, opened.version, dropped, as_usual))
     return dataset

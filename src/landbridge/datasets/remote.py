@@ -6,7 +6,7 @@ import asyncio
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from xarray.backends import BackendArray
@@ -19,7 +19,7 @@ from ..contract import MethodSpec, ParameterSpec
 from ..errors import CallLost, Malformed
 from ..names import Address
 
-__all__ = ["RemoteArray", "RemoteSource", "ZarrGet", "travelling"]
+__all__ = ["AsksOwner", "RemoteArray", "RemoteSource", "ZarrGet", "fill", "travelling"]
 
 _TRIES = 4
 """How often a selection is fetched when its backend dies under it: data sets are only read, so that does no harm."""
@@ -39,7 +39,30 @@ _SPECS = {
         idempotent=True,
         static=True,
     ),
+    "compute": MethodSpec(
+        "compute",
+        parameters=(ParameterSpec("version"), ParameterSpec("expression")),
+        idempotent=True,
+        static=True,
+    ),
 }
+
+
+class AsksOwner(Protocol):
+    """What a data set is read through: `RemoteSource`, or, at its owner, what answers at once."""
+
+    @property
+    def address(self) -> Address:
+        """What the data set is called."""
+
+    def open(self) -> object:
+        """Return what the owner says of the data set."""
+
+    def select(self, version: str, wanted: Sequence[tuple[object, list[Any], np.ndarray[Any, Any]]]) -> None:
+        """Fetch parts of variables."""
+
+    def __dask_tokenize__(self) -> tuple[Any, ...]:
+        """Return what tells it from other data sets."""
 
 
 @dataclass(frozen=True)
@@ -103,12 +126,31 @@ class RemoteSource:
         arrays = [array for _, _, array in wanted]
         for tries in range(1, _TRIES + 1):
             try:
-                _fill(arrays, self._verb("select")(version, asked), str(self.address))
+                fill(arrays, self._verb("select")(version, asked), str(self.address))
             except CallLost:
                 if tries == _TRIES:
                     raise
             else:
                 return
+
+    def compute(self, version: str, steps: list[Any]) -> Any:
+        """Have a chain of operations evaluated beside the data, with one call; see `landbridge.datasets.operations`.
+
+        Parameters
+        ----------
+        version : str
+            The version of the data set that was opened.
+        steps : list
+            The chain.
+
+        Returns
+        -------
+        xarray.Dataset or xarray.DataArray
+        """
+        found = self._verb("compute")(version, steps)
+        if type(found).__name__ not in ("Dataset", "DataArray") or not type(found).__module__.startswith("xarray."):
+            raise Malformed(f"{self.address} answers a chain with something else than data")
+        return found
 
     def _verb(self, verb: str) -> Method:
         if self.reference is not None:
@@ -142,7 +184,14 @@ class ZarrGet:
         return values
 
 
-def _fill(arrays: list[np.ndarray[Any, Any]], blocks: Iterator[object], target: str) -> None:
+def fill(arrays: list[np.ndarray[Any, Any]], blocks: Iterator[object], target: str) -> None:
+    """Put the blocks that the owner sends for a selection into the arrays that were made for it.
+
+    Raises
+    ------
+    Malformed
+        When a block does not fit, or one is missing.
+    """
     missing = sum(array.size for array in arrays)
     for received in blocks:
         match received:
@@ -200,7 +249,7 @@ class RemoteArray(BackendArray):
 
     Parameters
     ----------
-    source : RemoteSource
+    source : AsksOwner
         The data set.
     version : str
         Which version of it.
@@ -215,7 +264,7 @@ class RemoteArray(BackendArray):
     __slots__ = ("dtype", "name", "shape", "source", "version")
 
     def __init__(
-        self, source: RemoteSource, version: str, name: object, shape: tuple[int, ...], dtype: np.dtype[Any]
+        self, source: AsksOwner, version: str, name: object, shape: tuple[int, ...], dtype: np.dtype[Any]
     ) -> None:
         self.source, self.version, self.name, self.shape, self.dtype = source, version, name, shape, dtype
 

@@ -196,7 +196,13 @@ def verbs(source: Versions) -> Verbs:
             view = source.current() if version is None else source.at(version)
             return {"version": view.version, "values": _values(_keys_of(view), keys)}
 
-    return {"open": open, "select": select, "get": get}
+    def compute(version: str, expression: list[Any]) -> Any:
+        from .beside import computed
+
+        with own_errors():
+            return computed(source.at(version), expression)
+
+    return {"open": open, "select": select, "get": get, "compute": compute}
 
 
 _keys: WeakKeyDictionary[DatasetView, ZarrKeys] = WeakKeyDictionary()

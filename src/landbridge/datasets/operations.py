@@ -1,0 +1,527 @@
+"""Evaluate a chain of operations that came from afar, beside the data; only what it gives travels.
+
+A chain is a list of steps, the last of which is wanted. A step names earlier ones by ``{"node": position}``::
+
+    ["data"]                                    the data set
+    ["get", node, name]                         a variable or coordinate of it; ``"time.month"``; or a list of names
+    ["unary", operator, node]                   an operator or a NumPy function (`vocabulary.UNARY`)
+    ["op", operator, left, right]               of two operands, each a step or a value (`vocabulary.BINARY`)
+    ["call", node, method, arguments, keywords] a method of xarray (`vocabulary.OPERATIONS`)
+
+Each step is evaluated once and kept until the last that needs it. What a step would take is estimated before it runs.
+"""
+
+from __future__ import annotations
+
+import math
+import operator
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from ..errors import (
+    RAISED_BUILTINS,
+    InvalidArguments,
+    LandbridgeError,
+    Malformed,
+    Problem,
+    TooLarge,
+    printable,
+    remote_error,
+)
+from .arguments import Refused, checked, frequency_s, is_scalar
+from .bounded import Data, Memory, data_variables, size_bytes
+from .vocabulary import BINARY, MOST_NODES, OPERATIONS, UNARY, Operation
+
+__all__ = ["evaluate"]
+
+_MOST_GROUPS = 20_000
+_OPERATORS: dict[str, Callable[[Any, Any], Any]] = {
+    "+": operator.add, "-": operator.sub, "*": operator.mul, "/": operator.truediv, "//": operator.floordiv,
+    "%": operator.mod, "**": operator.pow, "==": operator.eq, "!=": operator.ne, "<": operator.lt,
+    "<=": operator.le, ">": operator.gt, ">=": operator.ge, "&": operator.and_, "|": operator.or_,
+    "^": operator.xor,
+}  # fmt: skip
+_COMPARISONS = ("==", "!=", "<", "<=", ">", ">=")
+_OF_ONE: dict[str, Callable[[Any], Any]] = {"-": operator.neg, "~": operator.invert, "abs": abs}
+_IN_ONE_PIECE = ("quantile", "median")
+
+
+@dataclass(frozen=True)
+class _Prepared:
+    """Groups, windows or weights of data: `make` gives xarray's object for them."""
+
+    kind: str
+    data: Data
+    make: Callable[[Data], Any]
+    bins: int = 0
+    """How many groups of times there are, with the empty ones."""
+    group: str = ""
+    """The dimension that the groups become."""
+
+
+def evaluate(
+    dataset: xr.Dataset, expression: object, *, limit_bytes: int, check: Callable[[], None]
+) -> xr.Dataset | xr.DataArray:
+    """Evaluate a chain of operations on a data set.
+
+    Parameters
+    ----------
+    dataset : xarray.Dataset
+        Decoded; may be lazy. It is not changed.
+    expression : list
+        The steps, as they arrived.
+    limit_bytes : int
+        The most memory that the values of the chain may take at a time. With dask, variables beyond it are worked on
+        in chunks; what the chain gives must fit.
+    check : callable
+        Called between steps and chunks. What it raises, because the caller has cancelled or the time is over, ends
+        the work.
+
+    Returns
+    -------
+    xarray.Dataset or xarray.DataArray
+        In memory.
+
+    Raises
+    ------
+    Malformed
+        `expression` is no chain.
+    InvalidArguments
+        An operation or argument that does not run here.
+    TooLarge
+        A step would take more memory than there is; also when dask, which works in chunks, is not installed.
+    RemoteError
+        What xarray raised; also the builtin that it raised, a `KeyError` for a label that is not there.
+
+    Examples
+    --------
+    >>> ds = xr.Dataset({"sst": ("time", [1.0, 3.0])})
+    >>> mean = [["data"], ["get", {"node": 0}, "sst"], ["call", {"node": 1}, "mean", ["time"], {}]]
+    >>> float(evaluate(ds, mean, limit_bytes=1_000_000, check=lambda: None))
+    2.0
+    """
+    return _Evaluation(dataset, Memory(limit_bytes, check)).outcome(_steps(expression))
+
+
+def _steps(expression: object) -> list[list[Any]]:
+    """Return the steps if each has one of the forms and names only earlier ones."""
+    if not isinstance(expression, (list, tuple)) or not expression:
+        raise Malformed("a chain is no list of steps")
+    if len(expression) > MOST_NODES:
+        raise TooLarge(
+            f"a chain of {len(expression):,} steps", len(expression), MOST_NODES, "Compute a part of it first"
+        )
+    steps = []
+    for position, step in enumerate(expression):
+        match step:
+            case ["data"]:
+                pass
+            case ["get", {"node": int()}, _]:
+                pass
+            case ["unary", str(), {"node": int()}]:
+                pass
+            case ["op", str(), _, _]:
+                pass
+            case ["call", {"node": int()}, str(), list(), dict(keywords)] if all(type(key) is str for key in keywords):
+                pass
+            case _:
+                raise Malformed(f"step {position} of a chain has none of the forms of steps")
+        if not all(0 <= named < position for named in _named(step)):
+            raise Malformed(f"step {position} of a chain names one that is not before it")
+        steps.append(list(step))
+    return steps
+
+
+def _named(step: list[Any] | tuple[Any, ...]) -> Iterator[int]:
+    """Give the positions of the steps that a step names."""
+    parts = list(step[1:])
+    if step[0] == "call":
+        parts = [step[1], *step[3], *step[4].values()]
+    for part in parts:
+        if _is_name_of_step(part):
+            yield part["node"]
+
+
+def _is_name_of_step(value: object) -> bool:
+    return isinstance(value, dict) and len(value) == 1 and type(value.get("node")) is int
+
+
+class _Evaluation:
+    """The evaluation of one chain."""
+
+    def __init__(self, dataset: xr.Dataset, memory: Memory) -> None:
+        self._dataset = dataset
+        self._memory = memory
+        self._values: dict[int, Data | _Prepared] = {}
+
+    def outcome(self, steps: list[list[Any]]) -> Data:
+        last_use = {named: position for position, step in enumerate(steps) for named in _named(step)}
+        for position, step in enumerate(steps):
+            self._memory.check()
+            if position != len(steps) - 1 and position not in last_use:
+                continue  # nobody needs it
+            self._values[position] = self._guarded(step)
+            for named in set(_named(step)):
+                if last_use[named] == position:
+                    del self._values[named]
+            held = self._values.values()
+            self._memory.hold(value.data if isinstance(value, _Prepared) else value for value in held)
+        last = self._values[len(steps) - 1]
+        if isinstance(last, _Prepared):
+            raise Malformed(f"a chain ends with {last.kind}(), which gives no data: a reduction has to follow")
+        with _told("the outcome"):
+            return self._memory.load(last)
+
+    def _guarded(self, step: list[Any]) -> Data | _Prepared:
+        kind = step[0]
+        with _told(f".{step[2]}(…)" if kind == "call" else repr(step[-1] if kind == "get" else step[1:2])):
+            if kind == "data":
+                return self._dataset
+            if kind == "get":
+                return self._get(self._data(step[1]), step[2])
+            if kind == "unary":
+                return self._unary(step[1], step[2])
+            if kind == "op":
+                return self._binary(step[1], self._operand(step[2]), self._operand(step[3]))
+            return self._call(step[1], step[2], step[3], step[4])
+
+    # --- operands -------------------------------------------------------------------------------------------------
+
+    def _operand(self, value: Any) -> Any:
+        return self._values[value["node"]] if _is_name_of_step(value) else value
+
+    def _data(self, value: Any) -> Data:
+        found: Data | _Prepared = self._operand(value)
+        if isinstance(found, _Prepared):
+            raise Refused(f"{found.kind}() gives no data: a reduction has to follow")
+        return found
+
+    def _ready(self, value: Any, whole: Any = ()) -> Any:
+        """Return an operand so that xarray can work on it."""
+        if not isinstance(value, (xr.DataArray, xr.Dataset)):
+            return value
+        ready = self._memory.ready(value, whole)
+        if ready is not value and not ready.chunks:
+            for position, known in self._values.items():
+                if known is value:
+                    self._values[position] = ready
+        return ready
+
+    # --- steps ----------------------------------------------------------------------------------------------------
+
+    def _get(self, data: Data, name: Any) -> Data:
+        if isinstance(name, (list, tuple)):
+            if isinstance(data, xr.DataArray):
+                raise Refused("a list of names selects from a data set, not from an array")
+            return data[list(checked("existing_many", name, data, "name"))]
+        return data[checked("group", name, data, "name")]
+
+    def _unary(self, name: str, operand: Any) -> Data:
+        if name not in UNARY:
+            raise Refused(f"{printable(name, 40)!r} does not run beside the data")
+        data = self._ready(self._data(operand))
+        for variable in data_variables(data).values():
+            _check_numeric(name, variable)
+        self._reserve_like(data)
+        found = _OF_ONE[name](data) if name in _OF_ONE else getattr(np, name)(data)
+        return self._settled(found)
+
+    def _binary(self, name: str, left: Any, right: Any) -> Data:
+        if name not in BINARY:
+            raise Refused(f"{printable(name, 40)!r} does not run beside the data")
+        if isinstance(left, _Prepared) or isinstance(right, _Prepared):
+            return self._grouped_binary(name, left, right)
+        operands = [left, right]
+        here = next((each for each in operands if isinstance(each, (xr.DataArray, xr.Dataset))), None)
+        if here is None:
+            raise Malformed("a step of a chain works on values alone")
+        operands = [self._ready(checked("operand", each, here, "operand")) for each in operands]
+        for each in operands:
+            for variable in _variables(each):
+                if name not in _COMPARISONS:
+                    _check_numeric(name, variable)
+            if isinstance(each, (str, bytes, np.str_, np.bytes_)) and name not in _COMPARISONS:
+                raise Refused(f"{name} does not work on texts")
+        self._reserve_broadcast(*operands)
+        function = _OPERATORS[name] if name in _OPERATORS else getattr(np, name)
+        return self._settled(function(*operands))
+
+    def _grouped_binary(self, name: str, left: Any, right: Any) -> Data:
+        grouped, other = (left, right) if isinstance(left, _Prepared) else (right, left)
+        if not isinstance(grouped, _Prepared) or grouped.kind != "groupby" or name not in _OPERATORS:
+            raise Refused(f"{name} does not work on groups, windows or weights, but for those of groupby")
+        if not isinstance(other, (xr.DataArray, xr.Dataset)):
+            raise Refused(f"{name} works on groups and data that have the groups as a dimension")
+        other = self._ready(checked("operand", other, grouped.data, "operand"))
+        for variable in [*_variables(grouped.data), *_variables(other)]:
+            _check_numeric(name, variable)
+        group = grouped.make(grouped.data)
+        without = other.isel({dim: 0 for dim in other.dims if dim == grouped.group}, drop=True)
+        self._reserve_broadcast(grouped.data, without, copies=2)
+        # xarray changes the coordinates of the other operand in place.
+        pair = (group, other.copy(deep=False)) if grouped is left else (other.copy(deep=False), group)
+        return self._settled(_OPERATORS[name](*pair))
+
+    def _call(self, of: Any, method: str, args: list[Any], kwargs: dict[str, Any]) -> Data | _Prepared:
+        subject = self._operand(of)
+        kind = subject.kind if isinstance(subject, _Prepared) else "data"
+        known = OPERATIONS[kind].get(method)
+        data = subject.data if isinstance(subject, _Prepared) else subject
+        if known is None:
+            raise Refused(f"{printable(method, 60)!r} does not run beside the data{_of_kind(kind)}")
+        positional, keywords = self._arguments(known, data, args, kwargs)
+        if isinstance(subject, _Prepared):
+            return self._reduced(subject, method, known, keywords)
+        if known.effect == "prepare":
+            return self._prepared(data, method, keywords)
+        if known.effect == "select":
+            return self._selected(data, method, positional, keywords)
+        return self._worked(data, method, known, keywords)
+
+    def _arguments(
+        self, known: Operation, data: Data, args: list[Any], kwargs: Mapping[str, Any]
+    ) -> tuple[list[Any], dict[str, Any]]:
+        given = [self._operand(each) for each in args]
+        keywords = {name: self._operand(value) for name, value in kwargs.items()}
+        for value in (*given, *keywords.values()):
+            if isinstance(value, _Prepared):
+                raise Refused(f"{value.kind}() gives no data: a reduction has to follow")
+        if known.many is not None:
+            return [checked(known.many, each, data, "argument") for each in given], self._named(known, data, keywords)
+        if len(given) > len(known.parameters):
+            raise Refused(f"{len(given)} arguments without a name are too many")
+        for name, value in zip(known.parameters, given, strict=False):
+            if name in keywords:
+                raise Refused(f"{name!r} is given twice")
+            keywords[name] = value
+        return [], self._named(known, data, keywords)
+
+    def _named(self, known: Operation, data: Data, keywords: Mapping[str, Any]) -> dict[str, Any]:
+        found = {}
+        for name, value in keywords.items():
+            argument = known.parameters.get(name, known.each)
+            if argument is None:
+                raise Refused(f"there is no parameter {printable(name, 60)!r}")
+            try:
+                found[name] = checked(argument, value, data, name)
+            except Refused as refused:
+                raise Refused(f"{printable(name, 60)}: {refused}") from None
+        return found
+
+    def _selected(self, data: Data, method: str, positional: list[Any], keywords: dict[str, Any]) -> Data:
+        if method in ("sel", "isel"):
+            keywords = {name: self._in_memory(value) for name, value in keywords.items()}
+            indexers = {name: each for name, each in keywords.items() if name in data.dims or name in data.coords}
+            self._reserve_selected(data, indexers)
+        if method == "rename" and "new_name_or_name_dict" in keywords:
+            positional = [keywords.pop("new_name_or_name_dict")]
+            if isinstance(data, xr.Dataset):
+                raise Refused("a data set has no name; name the variable, as in rename(old='new')")
+        for name in keywords if method == "rename" else ():
+            if name not in data.dims:
+                checked("existing", name, data, name)
+        return self._settled(getattr(data, method)(*positional, **keywords))
+
+    def _worked(self, data: Data, method: str, known: Operation, keywords: dict[str, Any]) -> Data:
+        whole = _whole_dims(data, method, keywords) if known.effect == "whole" else ()
+        data = self._ready(data, whole)
+        if method == "dt":
+            return self._settled(getattr(data.dt, keywords["component"]))
+        if method in ("interp", "assign_coords") or keywords.get("drop"):
+            keywords = {name: self._in_memory(value) for name, value in keywords.items()}
+        keywords = {name: self._ready(value) for name, value in keywords.items()}
+        if method == "interp":
+            indexers = {name: each for name, each in keywords.items() if name in data.dims or name in data.coords}
+            self._reserve_selected(data, indexers, least_itemsize=8)
+        elif method == "dot":
+            self._reserve_dot(data, keywords)
+        elif method == "fillna" and isinstance(data, xr.Dataset) and not is_scalar(keywords.get("value")):
+            raise Refused("a data set is filled with one value")
+        elif known.effect == "stream":
+            self._reserve_broadcast(data, *(each for each in keywords.values() if _variables(each)))
+        return self._settled(getattr(data, method)(**keywords), known.effect)
+
+    def _prepared(self, data: Data, method: str, keywords: dict[str, Any]) -> _Prepared:
+        data = self._ready(data)
+        if method == "weighted":
+            weights = self._ready(keywords["weights"])
+            if not isinstance(weights, xr.DataArray):
+                raise Refused("weights are a DataArray")
+            self._reserve_broadcast(data, weights)
+            return _Prepared("weighted", data, lambda data: data.weighted(weights))
+        if method == "groupby":
+            name = keywords["group"]
+            groups = self._in_memory(data[name])
+            if groups.ndim != 1:
+                data = self._in_memory(data)
+            if data.chunks and name in (data.coords if isinstance(data, xr.DataArray) else data.variables):
+                add = (
+                    data.assign if name in data_variables(data) and isinstance(data, xr.Dataset) else data.assign_coords
+                )
+                data = data if name in data.dims else add({name: groups.variable})
+            _check_groups(len(data.groupby(name)))
+            return _Prepared("groupby", data, lambda data: data.groupby(name), group=str(groups.name))
+        if method == "resample":
+            bins = self._bins(data, keywords)
+            return _Prepared("resample", data, lambda data: data.resample(**keywords), bins=bins)
+        windows = math.prod(int(keywords[dim]) for dim in keywords if dim in data.dims)
+        if method == "rolling":
+            self._reserve_like(data, windows)
+            return _Prepared("rolling", data, lambda data: data.rolling(**keywords))
+        self._reserve_like(data, 2 ** len(data.dims))
+        return _Prepared("coarsen", data, lambda data: data.coarsen(**keywords))
+
+    def _reduced(self, subject: _Prepared, method: str, known: Operation, keywords: dict[str, Any]) -> Data:
+        data = subject.data
+        if method in _IN_ONE_PIECE and known.effect == "reduce":
+            data = self._in_memory(data)
+        if subject.kind == "resample":
+            self._memory.reserve(f"{method} of {subject.bins:,} bins", _per_step(data) * subject.bins)
+        return self._settled(getattr(subject.make(data), method)(**keywords), known.effect)
+
+    # --- memory ---------------------------------------------------------------------------------------------------
+
+    def _settled(self, found: Any, effect: str = "stream") -> Data:
+        if not isinstance(found, (xr.DataArray, xr.Dataset)):
+            raise Refused("it gives no data")
+        return self._memory.settled(found, effect in ("reduce", "whole"))
+
+    def _in_memory(self, value: Any) -> Any:
+        return self._memory.load(value) if isinstance(value, (xr.DataArray, xr.Dataset)) else value
+
+    def _reserve_like(self, data: Data, times: int = 1) -> None:
+        self._reserve_broadcast(data, copies=times)
+
+    def _reserve_broadcast(self, *operands: Any, copies: int = 1) -> None:
+        """Refuse what would not fit once every variable has the dimensions of all operands."""
+        total = 0
+        tables = [each for each in operands if isinstance(each, xr.Dataset)]
+        rest = [each.variable for each in operands if isinstance(each, xr.DataArray)]
+        names = tables[0].data_vars if tables else [None]
+        for name in names:
+            variables = [table.variables[name] for table in tables if name in table.data_vars] + rest
+            lengths: dict[Any, int] = {}
+            pieces: dict[Any, int] = {}
+            chunked = False
+            for variable in variables:
+                chunks = variable.chunks or ((n,) for n in variable.shape)
+                chunked = chunked or variable.chunks is not None
+                for dim, size, parts in zip(variable.dims, variable.shape, chunks, strict=True):
+                    lengths[dim] = max(lengths.get(dim, 0), size)
+                    longest = max(parts, default=0)
+                    pieces[dim] = min(pieces[dim], longest) if dim in pieces else longest
+            itemsize = max([8, *(size_bytes(each) // max(1, each.size) for each in variables)])
+            if chunked:
+                self._memory.reserve_chunk("a step of the chain", math.prod(pieces.values()) * itemsize * copies)
+            else:
+                total += math.prod(lengths.values()) * itemsize * copies
+        self._memory.reserve("a step of the chain", total)
+
+    def _reserve_selected(self, data: Data, indexers: Mapping[str, Any], least_itemsize: int = 1) -> None:
+        total = 0
+        along: dict[Any, Any] = {}
+        for name, indexer in indexers.items():
+            dims = (name,) if name in data.dims else data.coords[name].dims
+            for dim in dims:
+                along[dim] = indexer
+        variables = [*_variables(data), *(each.variable for each in data.coords.values())]
+        for variable in variables:
+            lengths: dict[Any, int] = {}
+            for dim, size in zip(variable.dims, variable.shape, strict=True):
+                indexer = along.get(dim, slice(None))
+                if isinstance(indexer, xr.DataArray):
+                    lengths.update(indexer.sizes)
+                elif isinstance(indexer, slice):
+                    lengths[dim] = size
+                else:
+                    lengths[dim] = int(np.size(indexer))
+            itemsize = max(least_itemsize, size_bytes(variable) // max(1, variable.size))
+            if along.keys() & set(variable.dims) and (variable._in_memory or least_itemsize > 1):
+                total += math.prod(lengths.values()) * itemsize
+        self._memory.reserve("what is selected", total)
+
+    def _reserve_dot(self, data: Data, keywords: Mapping[str, Any]) -> None:
+        other = keywords.get("other")
+        if not isinstance(data, xr.DataArray) or not isinstance(other, xr.DataArray):
+            raise Refused("dot takes two arrays")
+        dims = keywords.get("dim")
+        if dims is ...:
+            return
+        summed = set(data.dims) & set(other.dims) if dims is None else {dims} if isinstance(dims, str) else set(dims)
+        left, right = ({dim: 0 for dim in each.dims if dim in summed} for each in (data, other))
+        self._reserve_broadcast(data.isel(left, drop=True), other.isel(right, drop=True))
+
+    def _bins(self, data: Data, keywords: Mapping[str, Any]) -> int:
+        dims = [name for name in keywords if name in data.dims]
+        if len(dims) != 1:
+            raise Refused("resample along one dimension, as in resample(time='MS')")
+        index = data.indexes.get(dims[0])
+        if index is None or not len(index):
+            raise Refused(f"{printable(dims[0], 60)!r} has no times")
+        span = index.max() - index.min()
+        if not hasattr(span, "total_seconds"):
+            raise Refused(f"{printable(dims[0], 60)!r} has no times")
+        bins = int(span.total_seconds() / frequency_s(keywords[dims[0]])) + 2 if span == span else 1
+        _check_groups(bins)
+        return bins
+
+
+def _variables(value: Any) -> list[Any]:
+    return list(data_variables(value).values()) if isinstance(value, (xr.DataArray, xr.Dataset)) else []
+
+
+def _per_step(data: Data) -> int:
+    """Return how much one step along its first dimension takes of each variable."""
+    return sum(size_bytes(each) // max(1, min(each.shape, default=1)) for each in _variables(data))
+
+
+def _whole_dims(data: Data, method: str, keywords: Mapping[str, Any]) -> set[Any] | None:
+    if method == "sortby":
+        names = keywords["variables"]
+        return {dim for name in ([names] if isinstance(names, str) else names) for dim in data[name].dims}
+    if method == "interp":
+        named = [name for name in keywords if name in data.dims or name in data.coords]
+        return {dim for name in named for dim in ((name,) if name in data.dims else data.coords[name].dims)}
+    dims = keywords.get("dim")
+    if dims is None or dims is ... or (isinstance(dims, list) and ... in dims):
+        return None
+    return {dims} if isinstance(dims, str) else set(dims)
+
+
+def _check_groups(count: int) -> None:
+    if count > _MOST_GROUPS:
+        raise TooLarge(f"{count:,} groups at once", count, _MOST_GROUPS, "Select a part first, or take larger groups")
+
+
+def _check_numeric(name: str, variable: Any) -> None:
+    if variable.dtype.kind not in "biufcmM":
+        raise Refused(f"{name} does not work on {variable.dtype}")
+
+
+def _of_kind(kind: str) -> str:
+    names = ", ".join(sorted(OPERATIONS[kind]))
+    return f"; what does{'' if kind == 'data' else f' after {kind}()'}: {names}"
+
+
+class _told:
+    """Have what goes wrong told with an error of ours: which step it was, and what xarray says."""
+
+    def __init__(self, step: str) -> None:
+        self._step = printable(step, 80)
+
+    def __enter__(self) -> None:
+        self._numbers = np.errstate(all="ignore")
+        self._numbers.__enter__()
+
+    def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
+        self._numbers.__exit__(kind, error, trace)
+        if isinstance(error, Refused):
+            raise InvalidArguments("the chain", [Problem(self._step, str(error))]) from None
+        if isinstance(error, Exception) and not isinstance(error, LandbridgeError):
+            name = next((cls.__name__ for cls in type(error).__mro__ if cls.__name__ in RAISED_BUILTINS), None)
+            said = f"{printable(error, 2000)} (in {self._step})"
+            raise remote_error("the chain", type(error).__name__, said, "", name) from None
