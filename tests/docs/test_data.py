@@ -33,7 +33,7 @@ def served(tmp_path_factory):
 
 def test_the_page_has_what_these_tests_look_for():
     assert list(FILES) == ["ocean.py", "stats.py"]
-    assert len(SCRIPTS) == 6
+    assert len(SCRIPTS) == 7
 
 
 @pytest.mark.parametrize("number", range(len(SCRIPTS)))

@@ -245,6 +245,30 @@ def test_for_asyncio_it_is_told_how_to_open_one(ocean):
         asyncio.run(main())
 
 
+def test_reductions_run_at_the_owner_and_only_their_result_travels(served, big):
+    with xr.open_dataset(big) as local, lb.open("geomar/big") as remote:
+        out = counted(served, "data.compute", "sent_bytes")
+        far = remote.landbridge
+        clim = far.t.groupby("time.month").mean("time").compute()
+        xr.testing.assert_allclose(clim, local.t.groupby("time.month").mean("time"))
+        anomaly = ((far.t - far.t.mean("time")) / far.t.std("time")).sel(lat=slice(3, 9)).mean(["lat", "lon"]).compute()
+        home = ((local.t - local.t.mean("time")) / local.t.std("time")).sel(lat=slice(3, 9)).mean(["lat", "lon"])
+        xr.testing.assert_allclose(anomaly, home, rtol=1e-3)
+        needed = clim.nbytes + anomaly.nbytes
+        assert counted(served, "data.compute", "sent_bytes") - out <= 1.05 * needed + 8192
+        with pytest.raises(ValueError, match="Begin from the one that was opened"):
+            remote.isel(time=0).landbridge
+        with pytest.raises(AttributeError):
+            far.t.to_netcdf
+
+
+def test_reductions_of_a_result_that_stays(network, net):
+    source = OCEAN.replace('@lb.dataset(share=["awi/*"])', "@lb.method")
+    network.serve(source, "ptb/ocean")
+    with net["ptb/ocean"].model.keep().open() as remote:
+        xr.testing.assert_allclose(remote.landbridge.sst.mean("time").compute(), made().sst.mean("time"))
+
+
 def test_zarr_reads_the_same(served, ocean, big):
     store = lb.zarr_store("geomar/big")
     with xr.open_dataset(big) as local, xr.open_zarr(store) as remote:

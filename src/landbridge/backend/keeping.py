@@ -31,7 +31,7 @@ _LONGEST_PIN_DAYS = 365.0
 _MEMORY_SHARE = 8
 """Kept values may take one part in so many of the machine's memory; more goes to disk."""
 
-REFERENCE_VERBS = ("get", "info", "pin", "grant", "open", "select")
+REFERENCE_VERBS = ("get", "info", "pin", "grant", "open", "select", "compute")
 """What can be asked of a reference, beside prolonging its lease and releasing it."""
 
 
@@ -175,6 +175,10 @@ class Reference:
     def select(self, version: str, wanted: list[Any]) -> Iterator[list[Any]]:
         """Go through the blocks of parts of the value as a data set."""
         yield from self._asked("select")(version, wanted)
+
+    def compute(self, version: str, expression: list[Any]) -> Any:
+        """Return what a chain of operations gives on the value as a data set."""
+        return self._asked("compute")(version, expression)
 
     def _asked(self, verb: str) -> Callable[..., Any]:
         kept = self._kept
