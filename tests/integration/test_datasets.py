@@ -257,9 +257,9 @@ def test_reductions_run_at_the_owner_and_only_their_result_travels(served, big):
         needed = clim.nbytes + anomaly.nbytes
         assert counted(served, "data.compute", "sent_bytes") - out <= 1.05 * needed + 8192
         with pytest.raises(ValueError, match="Begin from the one that was opened"):
-            remote.isel(time=0).landbridge
+            _ = remote.isel(time=0).landbridge
         with pytest.raises(AttributeError):
-            far.t.to_netcdf
+            _ = far.t.to_netcdf
 
 
 def test_reductions_of_a_result_that_stays(network, net):

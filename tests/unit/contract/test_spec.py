@@ -2,7 +2,7 @@
 
 import pytest
 
-from landbridge.contract import MethodSpec, ModuleSpec, ParameterSpec
+from landbridge.contract import DatasetSpec, MethodSpec, ModuleSpec, ParameterSpec
 from landbridge.errors import Malformed
 
 
@@ -25,6 +25,13 @@ P = {"name": "a", "required": True}
 
 MALFORMED = {
     "no object": [],
+    "data sets are no list": module(datasets={}),
+    "a data set is no object": module(datasets=["sst"]),
+    "a data set without a name": module(datasets=[{"doc": "x"}]),
+    "a data set with a hidden name": module(datasets=[{"name": "_sst"}]),
+    "a data set named like a method": module(methods=[{"name": "mean", "parameters": []}], datasets=[{"name": "mean"}]),
+    "two data sets of one name": module(datasets=[{"name": "sst"}, {"name": "sst"}]),
+    "more data sets than a module has": module(datasets=[{"name": f"d{k}"} for k in range(3000)]),
     "null": None,
     "no name": {"methods": []},
     "name is no text": module(name=3),
@@ -116,6 +123,16 @@ def test_long_texts_are_cut():
 def test_unknown_keys_and_keywords_are_left_out():
     spec = ModuleSpec.from_json(method(P | {"schema": {"type": "integer", "x-evil": 1}, "later": 1}, later=[]))
     assert spec.methods["mean"].parameters == (ParameterSpec("a", schema={"type": "integer"}),)
+
+
+def test_data_sets_survive_their_json_and_are_members_like_others():
+    spec = ModuleSpec(
+        "geomar/ocean", methods={"mean": MethodSpec("mean")}, datasets={"sst": DatasetSpec("sst", "Of it.")}
+    )
+    assert ModuleSpec.from_json(spec.to_json()) == spec
+    assert list(spec.only(["sst"]).datasets) == ["sst"]
+    assert spec.only(["sst"]).methods == {}
+    assert "sst" not in spec.callables()
 
 
 def test_a_spec_survives_its_json():
