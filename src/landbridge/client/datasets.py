@@ -20,9 +20,10 @@ OpensDatasets = Callable[..., Any]
 class RemoteDataset:
     """A data set that stays with its owner. Calling it opens it, lazily: see `landbridge.open`."""
 
-    __slots__ = ("__dict__", "_address", "_network")
+    __slots__ = ("__dict__", "_address", "_network", "_spec")
 
-    def __init__(self, network: Network, address: Address) -> None:
+    def __init__(self, network: Network, address: Address, spec: DatasetSpec) -> None:
+        self._spec = spec
         self._network = network
         self._address = address
 
@@ -43,10 +44,15 @@ class RemoteDataset:
     def __repr__(self) -> str:
         return f"<landbridge data set {self._address}>"
 
+    def _repr_html_(self) -> str:
+        from .html import dataset_html, without_fail
+
+        return without_fail(lambda: dataset_html(str(self._address), self._spec), str(self._address))
+
 
 def new_dataset(network: Network, where: Address, spec: DatasetSpec) -> RemoteDataset:
     """Return the data set at an address, with the docstring that `spec` tells of."""
     about = {"__doc__": spec.doc or RemoteDataset.__doc__, "__module__": "landbridge.remote", "__slots__": ()}
-    dataset: RemoteDataset = type(spec.name, (RemoteDataset,), about)(network, where)
+    dataset: RemoteDataset = type(spec.name, (RemoteDataset,), about)(network, where, spec)
     vars(dataset).update(__name__=spec.name, __qualname__=spec.name)
     return dataset

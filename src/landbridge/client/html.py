@@ -11,13 +11,14 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from enum import Enum, EnumMeta
 from typing import Any, NamedTuple
 
-from ..contract import MethodSpec, ModuleSpec, ParameterSpec, docstring, revive
+from ..contract import DatasetSpec, MethodSpec, ModuleSpec, ParameterSpec, docstring, revive
 from ..contract.schema import JsonSchema, describe, named_type
 from ..errors import printable
 
 __all__ = [
     "Html",
     "ModuleLine",
+    "dataset_html",
     "element",
     "example_call",
     "method_html",
@@ -25,6 +26,7 @@ __all__ = [
     "module_lines",
     "network_html",
     "page",
+    "reference_html",
     "without_fail",
 ]
 
@@ -197,7 +199,12 @@ def module_html(name: str, spec: ModuleSpec | None, types: Mapping[str, type], t
         title = element("summary", _code(_shape(method, types)), element("span", f"  {method.summary}"))
         more = method.doc.partition("\n\n")[2]
         parts.append(element("details", title, *_paragraph(more), *_about(f"{name}.{method.name}", method, types)))
-    if not shown:
+    for dataset in list(spec.datasets.values())[:_METHODS_SHOWN]:
+        title = element("summary", _code(f"{dataset.name}()"), element("span", f"  data set: {dataset.summary}"))
+        more = dataset.doc.partition("\n\n")[2]
+        opened = element("pre", f'landbridge.open("{name}.{dataset.name}")')
+        parts.append(element("details", title, *_paragraph(more), opened))
+    if not shown and not spec.datasets:
         parts.append(element("div", "It shows you no methods: its owner has not shared any with you."))
     return page(*parts, *_rest(len(spec.methods) - len(shown), "methods"))
 
@@ -217,6 +224,28 @@ def method_html(address: str, method: MethodSpec, types: Mapping[str, type]) -> 
     path = address.rpartition(".")[0]
     title = element("div", _code(f"{path}."), element("b", _code(_shape(method, types))))
     return page(title, *_paragraph(method.doc or method.summary), *_about(address, method, types))
+
+
+def dataset_html(address: str, dataset: DatasetSpec) -> str:
+    """Return a data set: what its owner says of it, and how it is opened."""
+    title = element("div", element("b", address), " — a data set that stays with its owner")
+    return page(title, *_paragraph(dataset.doc), element("pre", f'landbridge.open("{address}")'))
+
+
+def reference_html(target: str, summary: Mapping[str, Any]) -> str:
+    """Return a value that stays where it was made: what its owner says of it."""
+    told = {key: value for key, value in summary.items() if key != "preview"}
+    rows = [element("tr", element("th", key), element("td", _said(value))) for key, value in told.items()]
+    title = element("div", "kept at ", element("b", target))
+    preview = summary.get("preview")
+    shown = [element("pre", preview)] if isinstance(preview, str) and preview else []
+    return page(title, element("table", *rows), *shown)
+
+
+def _said(value: object) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{key}: {each}" for key, each in list(value.items())[:_MEMBERS_SHOWN])
+    return f"{value:,}" if type(value) is int else str(value)
 
 
 def _code(text: str) -> Html:

@@ -162,6 +162,11 @@ class Reference:
             said.append(", ".join(f"{name}: {length}" for name, length in dims.items()))
         return f"<landbridge reference at {self.target}: {'; '.join(said)}>"
 
+    def _repr_html_(self) -> str:
+        from .html import reference_html, without_fail
+
+        return without_fail(lambda: reference_html(self.target, self.summary), self.target)
+
 
 def _reopened(network: Network, data: wire.ReferenceData) -> Reference:
     return Reference(network, data)

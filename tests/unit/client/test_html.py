@@ -14,15 +14,17 @@ from landbridge.client.call import Call
 from landbridge.client.card import call_html, call_text, span_text
 from landbridge.client.html import (
     ModuleLine,
+    dataset_html,
     example_call,
     method_html,
     module_html,
     module_lines,
     network_html,
     page,
+    reference_html,
     without_fail,
 )
-from landbridge.contract import MethodSpec, ModuleSpec, ParameterSpec, rebuild_types
+from landbridge.contract import DatasetSpec, MethodSpec, ModuleSpec, ParameterSpec, rebuild_types
 from landbridge.protocol import Progress
 
 TAGS = {"div", "style", "details", "summary", "b", "span", "ul", "li", "code", "pre", "table", "tr", "th", "td",
@@ -323,3 +325,16 @@ def test_lengths_of_time_are_for_people():
     assert [span_text(s) for s in (-1, 9.96, 59.6, 3599.6, 1e300)] == [
         "0.0 s", "10 s", "1 min 0 s", "1 h 0 min", "277777 h 46 min",
     ]  # fmt: skip
+
+
+def test_a_data_set_and_a_kept_value_are_text_whatever_their_owner_says():
+    evil = "<script>alert(1)</script>"
+    shown = dataset_html("geomar/ocean.sst", DatasetSpec("sst", evil, evil))
+    kept = reference_html("geomar/ocean.field", {"type": evil, "bytes": 1234, "dims": {evil: 3}, "preview": evil})
+    spec = ModuleSpec("geomar/ocean", datasets={"sst": DatasetSpec("sst", evil, evil)})
+    module = module_html("geomar/ocean", spec, {})
+    for html in (shown, kept, module):
+        assert "<script>" not in html
+        assert "&lt;script&gt;" in html
+    assert "1,234" in kept
+    assert "landbridge.open(&quot;geomar/ocean.sst&quot;)" in module
