@@ -72,7 +72,7 @@ def test_after_a_break_little_is_sent_again_unasked_and_the_latest_first(monkeyp
         backend = Backend(Address("awi", "broken"), exposed(), instance="0" * 32)
         backend._loop = asyncio.get_running_loop()
         again: list[str] = []
-        monkeypatch.setattr(backend, "publish", lambda subject, parts: again.append(subject))
+        monkeypatch.setattr(backend._latecomers, "_publish", lambda subject, parts: again.append(subject))
         for number in range(100):
             out = Outgoing(WINDOW, WINDOW)
             out.counted(Kind.RESULT, {}, [bytes(2**20)], 2**20)

@@ -14,13 +14,11 @@ import time
 from collections.abc import Callable, Sequence
 from typing import NamedTuple, TypeVar
 
-from .. import wire
 from ..broker import Connection, Lane
 from ..broker import Message as Delivered
 from ..errors import (
     BrokerUnreachable,
     Busy,
-    CallLost,
     LandbridgeError,
     Malformed,
     ObjectGone,
@@ -34,9 +32,7 @@ from ..protocol import (
     PRESENCE_S,
     RELEASE,
     RENEW,
-    SILENCE_S,
     CallSubject,
-    ControlSubject,
     Kind,
     Message,
     ObjectSubject,
@@ -63,6 +59,7 @@ from .congestion import Congestion
 from .expose import Exposure
 from .finished import Finished, FinishedCall
 from .keeping import REFERENCE_VERBS, Keeper, Keeping
+from .latecomers import Latecomers
 from .metrics import Counts, Metrics
 from .objects import KeptObject, Objects
 from .offer import Offer, Served
@@ -92,8 +89,6 @@ _PLACES_TOLD = 20
 _THREADS = 16
 _DECISIONS_KEPT = 10_000
 _RECOUNT_S = 0.2
-_AGAIN_BYTES = 8 * 1024 * 1024
-"""How much is sent again unasked when the connection was down. It has most likely arrived; whoever misses more asks."""
 
 
 class _Decided(NamedTuple):
@@ -160,6 +155,7 @@ class Backend:
         self._congestion: dict[str, Congestion[ServedCall]] = {}
         self._held_bytes_each = held_bytes_each()
         self._finished = Finished(self._held_bytes_each)
+        self._latecomers = Latecomers(self.name, instance, self._finished, self.publish, self.publish_part)
         self._lane: Lane | None = None
         # What was decided for whom. It stays true while we serve: the owner's patterns are given at the start.
         self._decided: dict[CallSubject, _Decided] = {}
@@ -241,18 +237,8 @@ class Backend:
         now = self._loop.time()
         for call in list(self._calls.values()):
             call.act(call.responder.reconnected(now))
-        self._send_again(now)
+        self._latecomers.reconnected(now)
         self._publish_presence()
-
-    def _send_again(self, now: float) -> None:
-        """Send what may have gone into a connection that was dead already. Whoever has it ignores it."""
-        room = _AGAIN_BYTES
-        for finished in self._finished.since(now - SILENCE_S):
-            for parts in finished.out.kept:
-                room -= wire.size_bytes(parts)
-                if room < 0:
-                    return
-                self.publish(finished.reply, parts)
 
     async def _let_calls_end(self, connection: Connection, grace_s: float) -> None:
         """Wait for the calls that somebody waits for, at most `grace_s`, and not for a connection that has ended."""
@@ -523,10 +509,7 @@ class Backend:
     def _lane_opened(self) -> None:
         for call in [call for call in self._calls.values() if call.responder.moves_bulk]:
             self._lane_opened_for(call)
-        for finished in self._finished.since(self._loop.time() - SILENCE_S):
-            if finished.out.bulk is not None:
-                finished.out.bulk.again()
-                self._send_parts(finished)
+        self._latecomers.lane_opened(self._loop.time())
 
     def _lane_opened_for(self, call: ServedCall) -> None:
         call.act(call.responder.lane_opened(self._loop.time(), lane_window(len(self._receiving))))
@@ -553,7 +536,7 @@ class Backend:
         caller = Caller(subject.institute, subject.person)
         if call is None:
             if message.kind is Kind.BEAT:
-                self._answer_latecomer(caller, subject, delivered.reply, message)
+                self._latecomers.answer(caller, subject, delivered.reply, message, self._loop.time())
         elif call.caller == caller:
             if "bulk_granted" in message.meta:
                 call.lane_reply = delivered.reply
@@ -561,40 +544,6 @@ class Backend:
             if call in self._receiving and not call.responder.receives_bulk:
                 self._receiving.discard(call)
                 self._share_lane()
-
-    def _answer_latecomer(self, caller: Caller, subject: ControlSubject, reply: str, beat: Message) -> None:
-        """Answer a BEAT for a call that has ended: with what was sent last, if its caller has not got it."""
-        finished = self._finished.find(subject.call_id, caller)
-        if finished is None:
-            if subject.instance != ANYONE:
-                lost = CallLost(
-                    f"The backend of {self.name} does not know this call any more: it was started anew, or the call "
-                    "ended long ago. The method may have run, partly, wholly or not at all. Call again if that does no "
-                    "harm."
-                )
-                # Numbered as the message that is due, or it would count as one that has come already.
-                self.publish(reply, [pack(Kind.ERROR, beat.meta.get("next", 0), error_to_meta(lost))])
-            return
-        out = finished.out
-        if "bulk_granted" in beat.meta:
-            finished.lane_reply = reply
-        now = self._loop.time()
-        try:
-            again = out.heard(beat.meta, now) or out.again(now)
-        except Malformed:
-            self._finished.drop(subject.call_id)
-            return
-        for parts in again:
-            self.publish(finished.reply, parts)
-        self._send_parts(finished)
-        if out.keeps:
-            self.publish(finished.reply, out.uncounted(Kind.BEAT, {"instance": self.instance}))
-        else:
-            self._finished.drop(subject.call_id)
-
-    def _send_parts(self, finished: FinishedCall) -> None:
-        for parts in finished.out.take_bulk():
-            self.publish_part(finished.lane_reply, parts)
 
     def describe(self, caller: Caller, wanted: object) -> Parts:
         """Return the encoded spec of what `caller` may call; `wanted` may name one member that has to be in it."""
