@@ -79,6 +79,22 @@ def test_what_was_granted_stays_for_as_long_as_the_grant_and_no_longer(monkeypat
     assert len(kept) == 0
 
 
+def test_a_grant_that_ends_in_mid_transfer_does_not_take_away_what_is_being_sent(tmp_path, monkeypatch):
+    now = [1_000_000.0]
+    monkeypatch.setattr("landbridge.backend.references.time.time", lambda: now[0])
+    folder = tmp_path / "values"
+    kept = references(SpillFolder(folder), memory_bytes=1000)
+    data = kept.keep(np.arange(1000.0), ANNA, HERE, "field", 0.0)  # goes to disk at once
+    grant = kept.grant(kept.find(data.value_id, ANNA, HERE, None, "grant", 0.0), "gfz")
+    sent = kept.find(data.value_id, Caller("gfz", "_M"), THERE, grant, "value", 0.0)
+    kept.release(data.value_id, ANNA, HERE)
+    now[0] += 601
+    kept.expire(1.0)
+    kept.close()
+    assert len(kept) == 0
+    np.testing.assert_array_equal(sent.value(), np.arange(1000.0))
+
+
 def test_a_grant_of_another_key_or_module_opens_nothing():
     kept = references()
     data = kept.keep(1, ANNA, HERE, "field", 0.0)
