@@ -47,7 +47,6 @@ _OPERATORS: dict[str, Callable[[Any, Any], Any]] = {
 }  # fmt: skip
 _COMPARISONS = ("==", "!=", "<", "<=", ">", ">=")
 _OF_ONE: dict[str, Callable[[Any], Any]] = {"-": operator.neg, "~": operator.invert, "abs": abs}
-_IN_ONE_PIECE = ("quantile", "median")
 
 
 @dataclass(frozen=True)
@@ -120,13 +119,13 @@ def _steps(expression: object) -> list[list[Any]]:
         match step:
             case ["data"]:
                 pass
-            case ["get", {"node": int()}, _]:
-                pass
-            case ["unary", str(), {"node": int()}]:
+            case ["get", of, _] | ["unary", str(), of] if _is_name_of_step(of):
                 pass
             case ["op", str(), _, _]:
                 pass
-            case ["call", {"node": int()}, str(), list(), dict(keywords)] if all(type(key) is str for key in keywords):
+            case ["call", of, str(), list(), dict(keywords)] if _is_name_of_step(of) and all(
+                type(key) is str for key in keywords
+            ):
                 pass
             case _:
                 raise Malformed(f"step {position} of a chain has none of the forms of steps")
@@ -150,6 +149,25 @@ def _is_name_of_step(value: object) -> bool:
     return isinstance(value, dict) and len(value) == 1 and type(value.get("node")) is int
 
 
+def _named_dims(steps: list[list[Any]]) -> set[str]:
+    """Return dimensions that a later step will need in one piece, as far as the steps name them."""
+    found: set[str] = set()
+    for step in steps:
+        if step[0] != "call":
+            continue
+        known = OPERATIONS["data"].get(step[2])
+        if known is None or not known.whole:
+            continue
+        if known.each is not None:
+            found |= {name for name in step[4] if name not in known.parameters}
+        given = [step[4].get("dim")]
+        if "dim" in known.parameters:
+            given += step[3][list(known.parameters).index("dim") :][:1]
+        for dims in given:
+            found |= {dim for dim in (dims if isinstance(dims, list) else [dims]) if isinstance(dim, str)}
+    return found
+
+
 class _Evaluation:
     """The evaluation of one chain."""
 
@@ -159,6 +177,7 @@ class _Evaluation:
         self._values: dict[int, Data | _Prepared] = {}
 
     def outcome(self, steps: list[list[Any]]) -> Data:
+        self._memory.prefer_whole(_named_dims(steps))
         last_use = {named: position for position, step in enumerate(steps) for named in _named(step)}
         for position, step in enumerate(steps):
             self._memory.check()
@@ -327,7 +346,7 @@ class _Evaluation:
         return self._settled(getattr(data, method)(*positional, **keywords))
 
     def _worked(self, data: Data, method: str, known: Operation, keywords: dict[str, Any]) -> Data:
-        whole = _whole_dims(data, method, keywords) if known.effect == "whole" else ()
+        whole = _whole_dims(data, method, keywords) if known.whole else ()
         data = self._ready(data, whole)
         if method == "dt":
             return self._settled(getattr(data.dt, keywords["component"]))
@@ -367,20 +386,23 @@ class _Evaluation:
             return _Prepared("groupby", data, lambda data: data.groupby(name), group=str(groups.name))
         if method == "resample":
             bins = self._bins(data, keywords)
-            return _Prepared("resample", data, lambda data: data.resample(**keywords), bins=bins)
+            dim = next(name for name in keywords if name in data.dims)
+            return _Prepared("resample", data, lambda data: data.resample(**keywords), bins=bins, group=dim)
         windows = math.prod(int(keywords[dim]) for dim in keywords if dim in data.dims)
         if method == "rolling":
             self._reserve_like(data, windows)
             return _Prepared("rolling", data, lambda data: data.rolling(**keywords))
-        self._reserve_like(data, 2 ** len(data.dims))
+        self._reserve_like(data, 2 ** len(data.dims) if keywords.get("boundary") == "pad" else 1)
         return _Prepared("coarsen", data, lambda data: data.coarsen(**keywords))
 
     def _reduced(self, subject: _Prepared, method: str, known: Operation, keywords: dict[str, Any]) -> Data:
         data = subject.data
-        if method in _IN_ONE_PIECE and known.effect == "reduce":
+        if known.whole:
             data = self._in_memory(data)
-        if subject.kind == "resample":
-            self._memory.reserve(f"{method} of {subject.bins:,} bins", _per_step(data) * subject.bins)
+        if subject.bins:
+            steps = max(1, data.sizes[subject.group])
+            size = sum(map(size_bytes, _variables(data)))
+            self._memory.reserve(f"{method} of {subject.bins:,} bins", size // steps * subject.bins)
         return self._settled(getattr(subject.make(data), method)(**keywords), known.effect)
 
     # --- memory ---------------------------------------------------------------------------------------------------
@@ -388,7 +410,7 @@ class _Evaluation:
     def _settled(self, found: Any, effect: str = "stream") -> Data:
         if not isinstance(found, (xr.DataArray, xr.Dataset)):
             raise Refused("it gives no data")
-        return self._memory.settled(found, effect in ("reduce", "whole"))
+        return self._memory.settled(found, effect == "reduce")
 
     def _in_memory(self, value: Any) -> Any:
         return self._memory.load(value) if isinstance(value, (xr.DataArray, xr.Dataset)) else value
@@ -440,8 +462,10 @@ class _Evaluation:
                 else:
                     lengths[dim] = int(np.size(indexer))
             itemsize = max(least_itemsize, size_bytes(variable) // max(1, variable.size))
-            if along.keys() & set(variable.dims) and (variable._in_memory or least_itemsize > 1):
-                total += math.prod(lengths.values()) * itemsize
+            if along.keys() & set(variable.dims):
+                size = math.prod(lengths.values()) * itemsize
+                # What is not in memory may be large, but selecting is not to make more of it.
+                total += size if variable._in_memory or size > size_bytes(variable) else 0
         self._memory.reserve("what is selected", total)
 
     def _reserve_dot(self, data: Data, keywords: Mapping[str, Any]) -> None:
@@ -472,11 +496,6 @@ class _Evaluation:
 
 def _variables(value: Any) -> list[Any]:
     return list(data_variables(value).values()) if isinstance(value, (xr.DataArray, xr.Dataset)) else []
-
-
-def _per_step(data: Data) -> int:
-    """Return how much one step along its first dimension takes of each variable."""
-    return sum(size_bytes(each) // max(1, min(each.shape, default=1)) for each in _variables(data))
 
 
 def _whole_dims(data: Data, method: str, keywords: Mapping[str, Any]) -> set[Any] | None:
