@@ -45,7 +45,12 @@ class Memory:
         self.check = check
         self._small = min(_SMALL_BYTES, limit_bytes // 8)
         self._chunk = max(1, min(CHUNK_BYTES, limit_bytes // 32))
+        self._preferred: frozenset[Any] = frozenset()
         self._chunks = importlib.util.find_spec("dask") is not None
+
+    def prefer_whole(self, dims: Iterable[Any]) -> None:
+        """Have chunks cut along other dimensions first."""
+        self._preferred = frozenset(dims)
 
     def hold(self, values: Iterable[Data]) -> None:
         """Take note of the values that are kept now."""
@@ -92,7 +97,8 @@ class Memory:
                 len(lengths) > 1 and dim in kept_whole
                 for dim, lengths in zip(variable.dims, variable.chunks, strict=True)
             )
-            if size <= room or in_pieces or kept_whole >= set(variable.dims):
+            at_once = bool(kept_whole) and size <= (self.limit_bytes - self.held_bytes) // 4
+            if size <= room or at_once or in_pieces or kept_whole >= set(variable.dims):
                 load[name] = variable
                 room -= size
             elif not self._chunks:
@@ -107,7 +113,7 @@ class Memory:
         changed = self._loaded(load)
         lazy = {name: each for name, each in pending.items() if name not in load and each.chunks is None}
         if lazy:
-            lengths = _chunk_lengths(lazy.values(), kept_whole, self._chunk)
+            lengths = _chunk_lengths(lazy.values(), kept_whole, self._preferred, self._chunk)
             token = secrets.token_hex(16)
             for name, variable in lazy.items():
                 size = math.prod(lengths[dim] for dim in variable.dims) * _itemsize(variable)
@@ -202,12 +208,15 @@ def _replaced(dataset: xr.Dataset, changed: Mapping[Any, Any]) -> xr.Dataset:
     return dataset.assign_coords(coords).assign(rest)
 
 
-def _chunk_lengths(variables: Iterable[Any], whole: set[Any], room_bytes: int) -> dict[Any, int]:
+def _chunk_lengths(
+    variables: Iterable[Any], whole: set[Any], preferred: frozenset[Any], room_bytes: int
+) -> dict[Any, int]:
     """Return how long chunks are along each dimension: first dimensions are cut first, as files have them."""
     lengths: dict[Any, int] = {}
     for variable in sorted(variables, key=size_bytes, reverse=True):
         sizes = dict(zip(variable.dims, variable.shape, strict=True))
         free = [dim for dim in variable.dims if dim not in lengths and dim not in whole]
+        free.sort(key=lambda dim: dim in preferred)
         chosen = {dim: lengths.get(dim, max(1, size)) for dim, size in sizes.items()}
         for dim in free:
             size = math.prod(chosen.values()) * _itemsize(variable)

@@ -32,13 +32,20 @@ from ..errors import (
     printable,
     remote_error,
 )
-from .arguments import Refused, checked, frequency_s, is_scalar
+from .arguments import Refused, checked, is_scalar
 from .bounded import Data, Memory, data_variables, size_bytes
+from .estimates import (
+    check_groups,
+    count_bins,
+    reserve_broadcast,
+    reserve_dot,
+    reserve_selected,
+    variables_of,
+)
 from .vocabulary import BINARY, MOST_NODES, OPERATIONS, UNARY, Operation
 
 __all__ = ["evaluate"]
 
-_MOST_GROUPS = 20_000
 _OPERATORS: dict[str, Callable[[Any, Any], Any]] = {
     "+": operator.add, "-": operator.sub, "*": operator.mul, "/": operator.truediv, "//": operator.floordiv,
     "%": operator.mod, "**": operator.pow, "==": operator.eq, "!=": operator.ne, "<": operator.lt,
@@ -47,7 +54,6 @@ _OPERATORS: dict[str, Callable[[Any, Any], Any]] = {
 }  # fmt: skip
 _COMPARISONS = ("==", "!=", "<", "<=", ">", ">=")
 _OF_ONE: dict[str, Callable[[Any], Any]] = {"-": operator.neg, "~": operator.invert, "abs": abs}
-_IN_ONE_PIECE = ("quantile", "median")
 
 
 @dataclass(frozen=True)
@@ -120,13 +126,13 @@ def _steps(expression: object) -> list[list[Any]]:
         match step:
             case ["data"]:
                 pass
-            case ["get", {"node": int()}, _]:
-                pass
-            case ["unary", str(), {"node": int()}]:
+            case ["get", of, _] | ["unary", str(), of] if _is_name_of_step(of):
                 pass
             case ["op", str(), _, _]:
                 pass
-            case ["call", {"node": int()}, str(), list(), dict(keywords)] if all(type(key) is str for key in keywords):
+            case ["call", of, str(), list(), dict(keywords)] if _is_name_of_step(of) and all(
+                type(key) is str for key in keywords
+            ):
                 pass
             case _:
                 raise Malformed(f"step {position} of a chain has none of the forms of steps")
@@ -150,6 +156,25 @@ def _is_name_of_step(value: object) -> bool:
     return isinstance(value, dict) and len(value) == 1 and type(value.get("node")) is int
 
 
+def _named_dims(steps: list[list[Any]]) -> set[str]:
+    """Return dimensions that a later step will need in one piece, as far as the steps name them."""
+    found: set[str] = set()
+    for step in steps:
+        if step[0] != "call":
+            continue
+        known = OPERATIONS["data"].get(step[2])
+        if known is None or not known.whole:
+            continue
+        if known.each is not None:
+            found |= {name for name in step[4] if name not in known.parameters}
+        given = [step[4].get("dim")]
+        if "dim" in known.parameters:
+            given += step[3][list(known.parameters).index("dim") :][:1]
+        for dims in given:
+            found |= {dim for dim in (dims if isinstance(dims, list) else [dims]) if isinstance(dim, str)}
+    return found
+
+
 class _Evaluation:
     """The evaluation of one chain."""
 
@@ -159,6 +184,7 @@ class _Evaluation:
         self._values: dict[int, Data | _Prepared] = {}
 
     def outcome(self, steps: list[list[Any]]) -> Data:
+        self._memory.prefer_whole(_named_dims(steps))
         last_use = {named: position for position, step in enumerate(steps) for named in _named(step)}
         for position, step in enumerate(steps):
             self._memory.check()
@@ -226,7 +252,7 @@ class _Evaluation:
         data = self._ready(self._data(operand))
         for variable in data_variables(data).values():
             _check_numeric(name, variable)
-        self._reserve_like(data)
+        reserve_broadcast(self._memory, data)
         found = _OF_ONE[name](data) if name in _OF_ONE else getattr(np, name)(data)
         return self._settled(found)
 
@@ -241,12 +267,12 @@ class _Evaluation:
             raise Malformed("a step of a chain works on values alone")
         operands = [self._ready(checked("operand", each, here, "operand")) for each in operands]
         for each in operands:
-            for variable in _variables(each):
+            for variable in variables_of(each):
                 if name not in _COMPARISONS:
                     _check_numeric(name, variable)
             if isinstance(each, (str, bytes, np.str_, np.bytes_)) and name not in _COMPARISONS:
                 raise Refused(f"{name} does not work on texts")
-        self._reserve_broadcast(*operands)
+        reserve_broadcast(self._memory, *operands)
         function = _OPERATORS[name] if name in _OPERATORS else getattr(np, name)
         return self._settled(function(*operands))
 
@@ -257,11 +283,11 @@ class _Evaluation:
         if not isinstance(other, (xr.DataArray, xr.Dataset)):
             raise Refused(f"{name} works on groups and data that have the groups as a dimension")
         other = self._ready(checked("operand", other, grouped.data, "operand"))
-        for variable in [*_variables(grouped.data), *_variables(other)]:
+        for variable in [*variables_of(grouped.data), *variables_of(other)]:
             _check_numeric(name, variable)
         group = grouped.make(grouped.data)
         without = other.isel({dim: 0 for dim in other.dims if dim == grouped.group}, drop=True)
-        self._reserve_broadcast(grouped.data, without, copies=2)
+        reserve_broadcast(self._memory, grouped.data, without, copies=2)
         # xarray changes the coordinates of the other operand in place.
         pair = (group, other.copy(deep=False)) if grouped is left else (other.copy(deep=False), group)
         return self._settled(_OPERATORS[name](*pair))
@@ -316,7 +342,7 @@ class _Evaluation:
         if method in ("sel", "isel"):
             keywords = {name: self._in_memory(value) for name, value in keywords.items()}
             indexers = {name: each for name, each in keywords.items() if name in data.dims or name in data.coords}
-            self._reserve_selected(data, indexers)
+            reserve_selected(self._memory, data, indexers)
         if method == "rename" and "new_name_or_name_dict" in keywords:
             positional = [keywords.pop("new_name_or_name_dict")]
             if isinstance(data, xr.Dataset):
@@ -327,7 +353,7 @@ class _Evaluation:
         return self._settled(getattr(data, method)(*positional, **keywords))
 
     def _worked(self, data: Data, method: str, known: Operation, keywords: dict[str, Any]) -> Data:
-        whole = _whole_dims(data, method, keywords) if known.effect == "whole" else ()
+        whole = _whole_dims(data, method, keywords) if known.whole else ()
         data = self._ready(data, whole)
         if method == "dt":
             return self._settled(getattr(data.dt, keywords["component"]))
@@ -336,13 +362,13 @@ class _Evaluation:
         keywords = {name: self._ready(value) for name, value in keywords.items()}
         if method == "interp":
             indexers = {name: each for name, each in keywords.items() if name in data.dims or name in data.coords}
-            self._reserve_selected(data, indexers, least_itemsize=8)
+            reserve_selected(self._memory, data, indexers, least_itemsize=8)
         elif method == "dot":
-            self._reserve_dot(data, keywords)
+            reserve_dot(self._memory, data, keywords)
         elif method == "fillna" and isinstance(data, xr.Dataset) and not is_scalar(keywords.get("value")):
             raise Refused("a data set is filled with one value")
         elif known.effect == "stream":
-            self._reserve_broadcast(data, *(each for each in keywords.values() if _variables(each)))
+            reserve_broadcast(self._memory, data, *(each for each in keywords.values() if variables_of(each)))
         return self._settled(getattr(data, method)(**keywords), known.effect)
 
     def _prepared(self, data: Data, method: str, keywords: dict[str, Any]) -> _Prepared:
@@ -351,7 +377,7 @@ class _Evaluation:
             weights = self._ready(keywords["weights"])
             if not isinstance(weights, xr.DataArray):
                 raise Refused("weights are a DataArray")
-            self._reserve_broadcast(data, weights)
+            reserve_broadcast(self._memory, data, weights)
             return _Prepared("weighted", data, lambda data: data.weighted(weights))
         if method == "groupby":
             name = keywords["group"]
@@ -363,24 +389,27 @@ class _Evaluation:
                     data.assign if name in data_variables(data) and isinstance(data, xr.Dataset) else data.assign_coords
                 )
                 data = data if name in data.dims else add({name: groups.variable})
-            _check_groups(len(data.groupby(name)))
+            check_groups(len(data.groupby(name)))
             return _Prepared("groupby", data, lambda data: data.groupby(name), group=str(groups.name))
         if method == "resample":
-            bins = self._bins(data, keywords)
-            return _Prepared("resample", data, lambda data: data.resample(**keywords), bins=bins)
+            bins = count_bins(data, keywords)
+            dim = next(name for name in keywords if name in data.dims)
+            return _Prepared("resample", data, lambda data: data.resample(**keywords), bins=bins, group=dim)
         windows = math.prod(int(keywords[dim]) for dim in keywords if dim in data.dims)
         if method == "rolling":
-            self._reserve_like(data, windows)
+            reserve_broadcast(self._memory, data, copies=windows)
             return _Prepared("rolling", data, lambda data: data.rolling(**keywords))
-        self._reserve_like(data, 2 ** len(data.dims))
+        reserve_broadcast(self._memory, data, copies=2 ** len(data.dims) if keywords.get("boundary") == "pad" else 1)
         return _Prepared("coarsen", data, lambda data: data.coarsen(**keywords))
 
     def _reduced(self, subject: _Prepared, method: str, known: Operation, keywords: dict[str, Any]) -> Data:
         data = subject.data
-        if method in _IN_ONE_PIECE and known.effect == "reduce":
+        if known.whole:
             data = self._in_memory(data)
-        if subject.kind == "resample":
-            self._memory.reserve(f"{method} of {subject.bins:,} bins", _per_step(data) * subject.bins)
+        if subject.bins:
+            steps = max(1, data.sizes[subject.group])
+            size = sum(map(size_bytes, variables_of(data)))
+            self._memory.reserve(f"{method} of {subject.bins:,} bins", size // steps * subject.bins)
         return self._settled(getattr(subject.make(data), method)(**keywords), known.effect)
 
     # --- memory ---------------------------------------------------------------------------------------------------
@@ -388,95 +417,10 @@ class _Evaluation:
     def _settled(self, found: Any, effect: str = "stream") -> Data:
         if not isinstance(found, (xr.DataArray, xr.Dataset)):
             raise Refused("it gives no data")
-        return self._memory.settled(found, effect in ("reduce", "whole"))
+        return self._memory.settled(found, effect == "reduce")
 
     def _in_memory(self, value: Any) -> Any:
         return self._memory.load(value) if isinstance(value, (xr.DataArray, xr.Dataset)) else value
-
-    def _reserve_like(self, data: Data, times: int = 1) -> None:
-        self._reserve_broadcast(data, copies=times)
-
-    def _reserve_broadcast(self, *operands: Any, copies: int = 1) -> None:
-        """Refuse what would not fit once every variable has the dimensions of all operands."""
-        total = 0
-        tables = [each for each in operands if isinstance(each, xr.Dataset)]
-        rest = [each.variable for each in operands if isinstance(each, xr.DataArray)]
-        names = tables[0].data_vars if tables else [None]
-        for name in names:
-            variables = [table.variables[name] for table in tables if name in table.data_vars] + rest
-            lengths: dict[Any, int] = {}
-            pieces: dict[Any, int] = {}
-            chunked = False
-            for variable in variables:
-                chunks = variable.chunks or ((n,) for n in variable.shape)
-                chunked = chunked or variable.chunks is not None
-                for dim, size, parts in zip(variable.dims, variable.shape, chunks, strict=True):
-                    lengths[dim] = max(lengths.get(dim, 0), size)
-                    longest = max(parts, default=0)
-                    pieces[dim] = min(pieces[dim], longest) if dim in pieces else longest
-            itemsize = max([8, *(size_bytes(each) // max(1, each.size) for each in variables)])
-            if chunked:
-                self._memory.reserve_chunk("a step of the chain", math.prod(pieces.values()) * itemsize * copies)
-            else:
-                total += math.prod(lengths.values()) * itemsize * copies
-        self._memory.reserve("a step of the chain", total)
-
-    def _reserve_selected(self, data: Data, indexers: Mapping[str, Any], least_itemsize: int = 1) -> None:
-        total = 0
-        along: dict[Any, Any] = {}
-        for name, indexer in indexers.items():
-            dims = (name,) if name in data.dims else data.coords[name].dims
-            for dim in dims:
-                along[dim] = indexer
-        variables = [*_variables(data), *(each.variable for each in data.coords.values())]
-        for variable in variables:
-            lengths: dict[Any, int] = {}
-            for dim, size in zip(variable.dims, variable.shape, strict=True):
-                indexer = along.get(dim, slice(None))
-                if isinstance(indexer, xr.DataArray):
-                    lengths.update(indexer.sizes)
-                elif isinstance(indexer, slice):
-                    lengths[dim] = size
-                else:
-                    lengths[dim] = int(np.size(indexer))
-            itemsize = max(least_itemsize, size_bytes(variable) // max(1, variable.size))
-            if along.keys() & set(variable.dims) and (variable._in_memory or least_itemsize > 1):
-                total += math.prod(lengths.values()) * itemsize
-        self._memory.reserve("what is selected", total)
-
-    def _reserve_dot(self, data: Data, keywords: Mapping[str, Any]) -> None:
-        other = keywords.get("other")
-        if not isinstance(data, xr.DataArray) or not isinstance(other, xr.DataArray):
-            raise Refused("dot takes two arrays")
-        dims = keywords.get("dim")
-        if dims is ...:
-            return
-        summed = set(data.dims) & set(other.dims) if dims is None else {dims} if isinstance(dims, str) else set(dims)
-        left, right = ({dim: 0 for dim in each.dims if dim in summed} for each in (data, other))
-        self._reserve_broadcast(data.isel(left, drop=True), other.isel(right, drop=True))
-
-    def _bins(self, data: Data, keywords: Mapping[str, Any]) -> int:
-        dims = [name for name in keywords if name in data.dims]
-        if len(dims) != 1:
-            raise Refused("resample along one dimension, as in resample(time='MS')")
-        index = data.indexes.get(dims[0])
-        if index is None or not len(index):
-            raise Refused(f"{printable(dims[0], 60)!r} has no times")
-        span = index.max() - index.min()
-        if not hasattr(span, "total_seconds"):
-            raise Refused(f"{printable(dims[0], 60)!r} has no times")
-        bins = int(span.total_seconds() / frequency_s(keywords[dims[0]])) + 2 if span == span else 1
-        _check_groups(bins)
-        return bins
-
-
-def _variables(value: Any) -> list[Any]:
-    return list(data_variables(value).values()) if isinstance(value, (xr.DataArray, xr.Dataset)) else []
-
-
-def _per_step(data: Data) -> int:
-    """Return how much one step along its first dimension takes of each variable."""
-    return sum(size_bytes(each) // max(1, min(each.shape, default=1)) for each in _variables(data))
 
 
 def _whole_dims(data: Data, method: str, keywords: Mapping[str, Any]) -> set[Any] | None:
@@ -490,11 +434,6 @@ def _whole_dims(data: Data, method: str, keywords: Mapping[str, Any]) -> set[Any
     if dims is None or dims is ... or (isinstance(dims, list) and ... in dims):
         return None
     return {dims} if isinstance(dims, str) else set(dims)
-
-
-def _check_groups(count: int) -> None:
-    if count > _MOST_GROUPS:
-        raise TooLarge(f"{count:,} groups at once", count, _MOST_GROUPS, "Select a part first, or take larger groups")
 
 
 def _check_numeric(name: str, variable: Any) -> None:

@@ -28,12 +28,11 @@ MOST_NODES = 1000
 Argument: TypeAlias = "str | tuple[str, ...]"
 """What an argument may be: the name of a check in `arguments`, or the texts to choose from."""
 
-Effect: TypeAlias = Literal["select", "stream", "reduce", "whole", "prepare"]
+Effect: TypeAlias = Literal["select", "stream", "reduce", "prepare"]
 """What an operation does to memory.
 
 ``select`` picks a part and reads nothing. ``stream`` works on one chunk after another; ``reduce`` does too, and gives
-what is kept in memory. ``whole`` needs the dimensions it works along in one piece. ``prepare`` (groups, windows,
-weights) only gets ready for what comes next.
+what is kept in memory. ``prepare`` (groups, windows, weights) only gets ready for what comes next.
 """
 
 
@@ -53,6 +52,8 @@ class Operation:
         What any number of positional arguments may be, instead of `parameters`.
     gives : str
         Which table knows what comes out of it.
+    whole : bool
+        Whether it needs the dimensions it works along in one piece.
     """
 
     effect: Effect
@@ -60,6 +61,7 @@ class Operation:
     each: Argument | None = None
     many: Argument | None = None
     gives: str = "data"
+    whole: bool = False
 
 
 _DATETIME_UNIT = ("Y", "M", "W", "D", "h", "m", "s", "ms", "us", "ns")
@@ -70,22 +72,24 @@ _QUANTILE = (
 _PLAIN: dict[str, Argument] = {"dim": "dims", "skipna": "flag", "keep_attrs": "flag"}
 
 
-def _reductions(effect: Effect = "reduce") -> dict[str, Operation]:
-    plain = Operation(effect, _PLAIN)
-    spread = Operation(effect, {**_PLAIN, "ddof": "small"})
-    total = Operation(effect, {**_PLAIN, "min_count": "small"})
-    kept = Operation(effect, {"dim": "dims", "keep_attrs": "flag"})
+def _reductions() -> dict[str, Operation]:
+    plain = Operation("reduce", _PLAIN)
+    spread = Operation("reduce", {**_PLAIN, "ddof": "small"})
+    total = Operation("reduce", {**_PLAIN, "min_count": "small"})
+    kept = Operation("reduce", {"dim": "dims", "keep_attrs": "flag"})
     return {
         "mean": plain, "min": plain, "max": plain, "sum": total, "prod": total, "std": spread, "var": spread,
-        "median": replace(plain, effect="whole" if effect == "reduce" else effect), "count": kept, "any": kept,
+        "median": replace(plain, whole=True), "count": kept, "any": kept,
         "all": kept,
     }  # fmt: skip
 
 
 _QUANTILES = Operation(
-    "whole", {"q": "fractions", "dim": "dims", "method": _QUANTILE, "keep_attrs": "flag", "skipna": "flag"}
+    "reduce",
+    {"q": "fractions", "dim": "dims", "method": _QUANTILE, "keep_attrs": "flag", "skipna": "flag"},
+    whole=True,
 )
-_EXTREME = Operation("whole", {"dim": "one_dim", "skipna": "flag", "keep_attrs": "flag"})
+_EXTREME = Operation("reduce", {"dim": "one_dim", "skipna": "flag", "keep_attrs": "flag"})
 _RUNNING = Operation("stream", {"dim": "one_dim", "skipna": "flag", "keep_attrs": "flag"})
 _NULL = Operation("stream", {"keep_attrs": "flag"})
 
@@ -121,11 +125,12 @@ _DATA: dict[str, Operation] = {
     "differentiate": Operation("stream", {"coord": "existing", "edge_order": "small", "datetime_unit": _DATETIME_UNIT}),
     "integrate": Operation("reduce", {"coord": "existing_many", "datetime_unit": _DATETIME_UNIT}),
     "interp": Operation(
-        "whole",
+        "stream",
         {"method": ("linear", "nearest", "zero", "slinear", "quadratic", "cubic"), "assume_sorted": "flag"},
         each="labels",
+        whole=True,
     ),
-    "sortby": Operation("whole", {"variables": "existing_many", "ascending": "flag"}),
+    "sortby": Operation("stream", {"variables": "existing_many", "ascending": "flag"}, whole=True),
     # To less
     **_reductions(),
     "quantile": _QUANTILES,
@@ -153,10 +158,10 @@ _DATA: dict[str, Operation] = {
 }
 
 _GROUPED = {
-    **{name: replace(each, effect="reduce") for name, each in _reductions().items()},
+    **_reductions(),
     "first": Operation("reduce", {"skipna": "flag", "keep_attrs": "flag"}),
     "last": Operation("reduce", {"skipna": "flag", "keep_attrs": "flag"}),
-    "quantile": replace(_QUANTILES, effect="reduce"),
+    "quantile": _QUANTILES,
 }
 _MOVING = {
     name: Operation("stream", {"keep_attrs": "flag"})
@@ -165,7 +170,9 @@ _MOVING = {
 _WEIGHTED: dict[str, Operation] = {
     **{name: Operation("reduce", _PLAIN) for name in ("mean", "sum", "std", "var", "sum_of_squares")},
     "sum_of_weights": Operation("reduce", {"dim": "dims", "keep_attrs": "flag"}),
-    "quantile": Operation("reduce", {"q": "fractions", "dim": "dims", "keep_attrs": "flag", "skipna": "flag"}),
+    "quantile": Operation(
+        "reduce", {"q": "fractions", "dim": "dims", "keep_attrs": "flag", "skipna": "flag"}, whole=True
+    ),
 }
 
 OPERATIONS: dict[str, dict[str, Operation]] = {

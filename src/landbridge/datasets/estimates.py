@@ -1,0 +1,118 @@
+"""What a step of a chain would take, estimated before it runs: refused if that is too much."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from ..errors import TooLarge, printable
+from .arguments import Refused, frequency_s
+from .bounded import Data, Memory, data_variables, size_bytes
+
+__all__ = [
+    "check_groups",
+    "count_bins",
+    "reserve_broadcast",
+    "reserve_dot",
+    "reserve_selected",
+    "variables_of",
+]
+
+_MOST_GROUPS = 20_000
+
+
+def variables_of(value: Any) -> list[Any]:
+    """Return the variables of data without their coordinates; none of other values."""
+    return list(data_variables(value).values()) if isinstance(value, (xr.DataArray, xr.Dataset)) else []
+
+
+def reserve_broadcast(memory: Memory, *operands: Any, copies: int = 1) -> None:
+    """Refuse what would not fit once every variable has the dimensions of all operands."""
+    total = 0
+    tables = [each for each in operands if isinstance(each, xr.Dataset)]
+    rest = [each.variable for each in operands if isinstance(each, xr.DataArray)]
+    names = tables[0].data_vars if tables else [None]
+    for name in names:
+        variables = [table.variables[name] for table in tables if name in table.data_vars] + rest
+        lengths: dict[Any, int] = {}
+        pieces: dict[Any, int] = {}
+        chunked = False
+        for variable in variables:
+            chunks = variable.chunks or ((n,) for n in variable.shape)
+            chunked = chunked or variable.chunks is not None
+            for dim, size, parts in zip(variable.dims, variable.shape, chunks, strict=True):
+                lengths[dim] = max(lengths.get(dim, 0), size)
+                longest = max(parts, default=0)
+                pieces[dim] = min(pieces[dim], longest) if dim in pieces else longest
+        itemsize = max([8, *(size_bytes(each) // max(1, each.size) for each in variables)])
+        if chunked:
+            memory.reserve_chunk("a step of the chain", math.prod(pieces.values()) * itemsize * copies)
+        else:
+            total += math.prod(lengths.values()) * itemsize * copies
+    memory.reserve("a step of the chain", total)
+
+
+def reserve_selected(memory: Memory, data: Data, indexers: Mapping[str, Any], least_itemsize: int = 1) -> None:
+    """Refuse selections (and interpolations) that repeat more than there is room for."""
+    total = 0
+    along: dict[Any, Any] = {}
+    for name, indexer in indexers.items():
+        dims = (name,) if name in data.dims else data.coords[name].dims
+        for dim in dims:
+            along[dim] = indexer
+    variables = [*variables_of(data), *(each.variable for each in data.coords.values())]
+    for variable in variables:
+        lengths: dict[Any, int] = {}
+        for dim, size in zip(variable.dims, variable.shape, strict=True):
+            indexer = along.get(dim, slice(None))
+            if isinstance(indexer, xr.DataArray):
+                lengths.update(indexer.sizes)
+            elif isinstance(indexer, slice):
+                lengths[dim] = size
+            else:
+                lengths[dim] = int(np.size(indexer))
+        itemsize = max(least_itemsize, size_bytes(variable) // max(1, variable.size))
+        if along.keys() & set(variable.dims):
+            size = math.prod(lengths.values()) * itemsize
+            # What is not in memory may be large, but selecting is not to make more of it.
+            total += size if variable._in_memory or size > size_bytes(variable) else 0
+    memory.reserve("what is selected", total)
+
+
+def reserve_dot(memory: Memory, data: Data, keywords: Mapping[str, Any]) -> None:
+    """Refuse a product of which the dimensions that stay are too many."""
+    other = keywords.get("other")
+    if not isinstance(data, xr.DataArray) or not isinstance(other, xr.DataArray):
+        raise Refused("dot takes two arrays")
+    dims = keywords.get("dim")
+    if dims is ...:
+        return
+    summed = set(data.dims) & set(other.dims) if dims is None else {dims} if isinstance(dims, str) else set(dims)
+    left, right = ({dim: 0 for dim in each.dims if dim in summed} for each in (data, other))
+    reserve_broadcast(memory, data.isel(left, drop=True), other.isel(right, drop=True))
+
+
+def count_bins(data: Data, keywords: Mapping[str, Any]) -> int:
+    """Return how many bins ``resample`` would make at most, with those that are empty; xarray makes all of them."""
+    dims = [name for name in keywords if name in data.dims]
+    if len(dims) != 1:
+        raise Refused("resample along one dimension, as in resample(time='MS')")
+    index = data.indexes.get(dims[0])
+    if index is None or not len(index):
+        raise Refused(f"{printable(dims[0], 60)!r} has no times")
+    span = index.max() - index.min()
+    if not hasattr(span, "total_seconds"):
+        raise Refused(f"{printable(dims[0], 60)!r} has no times")
+    bins = int(span.total_seconds() / frequency_s(keywords[dims[0]])) + 2 if span == span else 1
+    check_groups(bins)
+    return bins
+
+
+def check_groups(count: int) -> None:
+    """Refuse more groups than xarray goes through, one by one, in a short time."""
+    if count > _MOST_GROUPS:
+        raise TooLarge(f"{count:,} groups at once", count, _MOST_GROUPS, "Select a part first, or take larger groups")

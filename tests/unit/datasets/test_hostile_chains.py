@@ -1,0 +1,282 @@
+"""Chains that no reader would write: refused with a typed error, before they take memory or time."""
+
+import copy
+import datetime
+import importlib.util
+import tracemalloc
+from random import Random
+
+import iris_sample_data
+import numpy as np
+import pytest
+import xarray as xr
+
+from landbridge.datasets.operations import evaluate
+from landbridge.datasets.vocabulary import BINARY, OPERATIONS, UNARY
+from landbridge.errors import CallTimeout, InvalidArguments, LandbridgeError, Malformed, RemoteError, TooLarge
+from unit.datasets.chains import EXAMPLES, close, measured, nothing, recorder, run
+
+pytestmark = pytest.mark.filterwarnings("ignore::RuntimeWarning", "ignore::FutureWarning")
+
+
+@pytest.fixture
+def doubles():
+    return measured()
+
+
+N0, N1 = {"node": 0}, {"node": 1}
+SST = ["get", N0, "sst"]
+
+
+@pytest.mark.parametrize(
+    "expression",
+    [
+        None,
+        [],
+        {},
+        "data",
+        [None],
+        [[]],
+        [["data", 1]],
+        [["date"]],
+        [["get", N0, "sst"]],
+        [["data"], ["get", {"node": 1}, "sst"]],
+        [["data"], ["get", {"node": -1}, "sst"]],
+        [["data"], ["get", {"node": True}, "sst"]],
+        [["data"], ["get", {"node": 0, "more": 1}, "sst"]],
+        [["data"], ["get", 0, "sst"]],
+        [["data"], ["call", N0, "mean", {}, []]],
+        [["data"], ["call", N0, "mean", [], {1: 2}]],
+        [["data"], ["op", "+", 1, 2]],
+        [["data"], ["unary", 5, N0]],
+        [["data"], SST, ["call", N1, "groupby", ["time.month"], {}]],
+    ],
+)
+def test_what_is_no_chain_is_malformed(doubles, expression):
+    with pytest.raises(Malformed):
+        evaluate(doubles, expression, limit_bytes=10**7, check=nothing)
+
+
+@pytest.mark.parametrize(
+    "step",
+    [
+        ["call", N1, "to_netcdf", ["/tmp/stolen.nc"], {}],
+        ["call", N1, "__reduce__", [], {}],
+        ["call", N1, "reduce", [], {}],
+        ["call", N1, "map_blocks", [], {}],
+        ["call", N1, "pipe", ["print"], {}],
+        ["call", N1, "mean", [], {"engine": "flox"}],
+        ["call", N1, "mean", [], {"out": 1}],
+        ["call", N1, "mean", ["time"], {"dim": "time"}],
+        ["call", N1, "mean", [], {"skipna": "yes"}],
+        ["call", N1, "mean", [["time", 3]], {}],
+        ["call", N1, "astype", ["object"], {}],
+        ["call", N1, "astype", ["O"], {}],
+        ["call", N1, "astype", ["U1000000"], {}],
+        ["call", N1, "dt", ["__class__"], {}],
+        ["call", N1, "dt", ["strftime"], {}],
+        ["get", N1, "__class__"],
+        ["get", N1, "time.__class__"],
+        ["get", N1, "time.tolist"],
+        ["get", N1, "nowhere.month"],
+        ["get", N1, ["sst"]],
+        ["get", N1, 7],
+        ["get", N1, None],
+        ["call", N1, "groupby", ["time.__class__"], {}],
+        ["call", N1, "groupby", ["lat.values"], {}],
+        ["call", N1, "resample", [], {"time": "1 day; import os"}],
+        ["call", N1, "resample", [], {"time": "9999999999D"}],
+        ["call", N1, "resample", [], {"lat": "1D"}],
+        ["call", N1, "rolling", [], {"time": 0}],
+        ["call", N1, "rolling", [], {"time": 10**9}],
+        ["call", N1, "coarsen", [], {"time": 10**9, "boundary": "pad"}],
+        ["call", N1, "interp", [], {"lat": [0.0], "method": "krogh"}],
+        ["call", N1, "interp", [], {"lat": [0.0], "kwargs": {"fill_value": "extrapolate"}}],
+        ["call", N1, "diff", ["time"], {"n": 10**9}],
+        ["call", N1, "sel", [], {"nowhere": 1}],
+        ["call", N1, "sel", [], {"lat": [[1.0]]}],
+        ["call", N1, "sel", [], {"lat": np.array([[1.0]])}],
+        ["call", N1, "sel", [], {"lat": np.array([{}], dtype=object)}],
+        ["call", N1, "isel", [], {"lat": "0"}],
+        ["call", N1, "isel", [], {"lat": slice("a", "b")}],
+        ["call", N1, "quantile", [[[0.5]]], {}],
+        ["call", N1, "quantile", [np.linspace(0, 1, 100_000)], {}],
+        ["call", N1, "where", [{"a": 1}], {}],
+        ["call", N1, "fillna", [b"bytes"], {}],
+        ["call", N1, "fillna", [10**400], {}],
+        ["call", N1, "weighted", [3.0], {}],
+        ["call", N1, "rename", [7], {}],
+        ["call", N1, "rename", [], {"nowhere": "x"}],
+        ["call", N1, "sortby", ["nowhere"], {}],
+        ["op", "<<", N1, 3],
+        ["op", "__class__", N1, 3],
+        ["op", "logaddexp", N1, 3],
+        ["op", "+", N1, "text"],
+        ["op", "+", N1, None],
+        ["op", "*", N1, np.zeros((1000, 1, 1, 1))],
+        ["op", "**", N1, 10**1000],
+        ["unary", "eval", N1],
+        ["unary", "frompyfunc", N1],
+    ],
+)
+def test_what_is_in_no_table_is_refused(doubles, step):
+    with pytest.raises(LandbridgeError) as raised:
+        run(doubles, ["data"], SST, step, ["call", {"node": 2}, "mean", [], {}], limit_bytes=10**8)
+    assert isinstance(raised.value, (InvalidArguments, RemoteError, TooLarge))
+
+
+LONG = np.zeros(100_000, dtype=int)
+
+
+@pytest.mark.parametrize(
+    "steps",
+    [
+        [["call", N1, "isel", [], {"time": LONG, "lat": LONG}]],
+        [["call", N1, "sel", [], {"lat": np.full(10**6, -5.0), "method": "nearest"}]],
+        [["call", N1, "isel", [], {"time": xr.DataArray(np.zeros((3000, 3000), int), dims=["a", "b"])}]],
+        [["call", N1, "interp", [], {"lat": np.linspace(-5, 5, 100_000), "lon": np.linspace(0, 90, 100_000)}]],
+        [["op", "+", N1, xr.DataArray(np.zeros(100_000), dims="other")]],
+        [["call", N1, "where", [xr.DataArray(np.ones(100_000, bool), dims="other")], {}]],
+        [["call", N1, "weighted", [xr.DataArray(np.ones(100_000), dims="other")], {}]],
+        [["call", N1, "dot", [xr.DataArray(np.ones((18, 100_000)), dims=["lat", "other"])], {"dim": "lat"}]],
+        [["call", N1, "resample", [], {"time": "1ns"}]],
+        [["call", N1, "resample", [], {"time": "1D"}], ["call", {"node": 2}, "mean", [], {}]],
+        [["call", N1, "rolling", [], {"time": 50, "lon": 100}], ["call", {"node": 2}, "mean", [], {}]],
+        [["call", N1, "assign_coords", [], {"new": xr.DataArray(np.zeros(3), dims="lat")}]] * 2000,
+    ],
+)
+@pytest.mark.parametrize("in_chunks", [False, True])
+def test_what_would_take_too_much_memory_is_refused_before_it_is_taken(doubles, steps, in_chunks):
+    dataset = doubles.chunk(time=20, lon=40) if in_chunks else doubles
+    tracemalloc.start()
+    try:
+        with pytest.raises(TooLarge):
+            run(dataset, ["data"], SST, *steps, limit_bytes=7_000_000)
+        _, peak_bytes = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak_bytes < 40_000_000
+
+
+def test_values_that_are_kept_count_together(doubles):
+    steps = [["data"], SST, *(["op", "+", {"node": 1}, number] for number in range(10))]
+    total = [["op", "+", {"node": 2}, {"node": 3}]]
+    for position in range(4, 12):
+        total.append(["op", "+", {"node": 11 + len(total)}, {"node": position}])
+    with pytest.raises(TooLarge, match=r"beside .* bytes that are in use"):
+        run(doubles, *steps, *total, limit_bytes=5 * doubles.sst.nbytes)
+    close(run(doubles, *steps, *total, limit_bytes=14 * doubles.sst.nbytes), doubles.sst * 10 + 45)
+
+
+def test_a_deep_chain_is_evaluated_without_recursion(doubles):
+    steps = [["data"], SST, *(["op", "+", {"node": position}, 1] for position in range(1, 999))]
+    close(run(doubles, *steps), doubles.sst + 998)
+    with pytest.raises(TooLarge, match="1,001 steps"):
+        run(doubles, *steps, ["op", "+", {"node": 999}, 1])
+
+
+def test_a_deep_chain_in_chunks_is_evaluated_without_recursion(doubles):
+    steps = [["data"], SST, *(["op", "+", {"node": position}, 1] for position in range(1, 998))]
+    last = ["call", {"node": 998}, "mean", [], {}]
+    close(run(doubles.chunk(time=20), *steps, last, limit_bytes=7_000_000), (doubles.sst + 997).mean())
+
+
+def test_a_chain_is_ended_between_chunks(doubles):
+    looked = []
+
+    def check():
+        looked.append(1)
+        if len(looked) > 20:
+            raise CallTimeout("geomar/sst.data", 600, by_owner=True)
+
+    with pytest.raises(CallTimeout):
+        run(
+            doubles.chunk(time=1), ["data"], SST, ["call", N1, "mean", ["time"], {}], limit_bytes=7_000_000, check=check
+        )
+    assert 20 < len(looked) < 60
+
+
+def test_the_data_set_itself_stays_as_it_was(doubles):
+    before = doubles.copy(deep=True)
+    month = ["call", N1, "groupby", ["time.month"], {}]
+    run(
+        doubles,
+        ["data"],
+        SST,
+        month,
+        ["call", {"node": 2}, "mean", ["time"], {}],
+        ["op", "-", {"node": 2}, {"node": 3}],
+    )
+    xr.testing.assert_identical(doubles, before)
+
+
+def test_without_dask_what_does_not_fit_names_what_to_install(doubles, monkeypatch):
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    with xr.open_dataset(f"{iris_sample_data.path}/ostia_monthly.nc") as lazy:
+        mean = [["data"], ["get", N0, "surface_temperature"], ["call", N1, "mean", ["time"], {}]]
+        with pytest.raises(TooLarge, match=r"pip install 'landbridge\[dask\]'"):
+            run(lazy, *mean, limit_bytes=1_000_000)
+        xr.testing.assert_identical(run(lazy, *mean, limit_bytes=10_000_000), lazy.surface_temperature.mean("time"))
+
+
+HOSTILE = [
+    None, True, -1, 0, 1, 10**9, -(2**63), 2**64, 10**30, 0.5, float("nan"), float("inf"), 1e308, "", "time", "sst",
+    "time.month", "time.__class__", "__class__", "x" * 5000, "9999D", "1ns", "object", b"x", ..., slice(None),
+    slice(None, None, 0), slice(1, 10**12, -3), [], ["time", "time"], ["lat", "lon", "time"], [0] * 10_000, {},
+    {"node": 0}, {"node": 1}, {"node": 2}, {"node": 10**6}, {"node": "0"}, (), np.zeros(0), np.zeros((3, 3)),
+    np.array("2008", "M8[s]"), np.array([None], object), np.datetime64("NaT"), np.timedelta64(3, "D"), np.float32(3),
+    np.array(["a", "b"]),
+    xr.DataArray([1.0, 2.0], dims="lat"), xr.DataArray([0, 1], dims="new"),
+    xr.DataArray(np.ones((18, 18)), dims=["lat", "k"]),
+    xr.DataArray([1.0], dims="time", coords={"time": [np.datetime64("2008", "ns")]}), xr.DataArray(5),
+    xr.DataArray(np.array(["a"], object), dims="lat"), xr.Dataset({"sst": 1}), datetime.datetime(2008, 1, 1), 1j,
+]  # fmt: skip
+METHODS = sorted({name for table in OPERATIONS.values() for name in table})
+KEYWORDS = sorted(
+    {key for table in OPERATIONS.values() for each in table.values() for key in each.parameters}
+    | {"time", "lat", "lon", "sst", "nowhere", ""}
+)
+
+
+def mutated(steps, random):
+    """Return steps with something else in one to three places."""
+    steps = copy.deepcopy(steps)
+    for _ in range(random.randint(1, 3)):
+        step = random.choice(steps)
+        kind = random.randint(0, 7)
+        if step[0] == "call" and kind < 6 and isinstance(step[3], list) and isinstance(step[4], dict):
+            if kind == 0 and step[3]:
+                step[3][random.randrange(len(step[3]))] = random.choice(HOSTILE)
+            elif kind == 1:
+                step[3].append(random.choice(HOSTILE))
+            elif kind == 2:
+                step[4][random.choice(KEYWORDS)] = random.choice(HOSTILE)
+            elif kind == 3 and step[4]:
+                step[4][random.choice(list(step[4]))] = random.choice(HOSTILE)
+            else:
+                step[2] = random.choice(METHODS)
+        elif kind == 6:
+            steps.insert(random.randrange(len(steps) + 1), copy.deepcopy(random.choice(steps)))
+        elif len(step) > 1:
+            step[random.randrange(1, len(step))] = random.choice([*HOSTILE, *BINARY, *UNARY])
+    return steps
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("in_chunks", [False, True])
+@pytest.mark.parametrize("seed", range(10))
+def test_damaged_chains_give_values_or_typed_errors(doubles, seed, in_chunks):
+    random = Random(seed)
+    dataset = doubles.chunk(time=20, lon=40) if in_chunks else doubles
+    chains = [example(recorder(doubles))._steps() for example in EXAMPLES]
+    ended = {"value": 0, "error": 0}
+    for _ in range(150):
+        steps = mutated(random.choice(chains), random)
+        try:
+            found = evaluate(dataset, steps, limit_bytes=7_000_000, check=nothing)
+        except LandbridgeError:
+            ended["error"] += 1
+        else:
+            assert isinstance(found, (xr.DataArray, xr.Dataset))
+            ended["value"] += 1
+    assert min(ended.values()) > 10
