@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 import numpy as np
 import xarray as xr
 
-from ..errors import CannotTravel, TooLarge, printable
+from ..errors import CannotTravel, InvalidArguments, Problem, printable
 from .vocabulary import BINARY, MOST_NODES, OPERATIONS, UFUNCS, UNARY
 
 __all__ = ["Chain", "Compute"]
@@ -97,9 +97,8 @@ class Chain:
             waiting.append((chain, True))
             waiting.extend((each, False) for each in _chains(chain._step))
         if len(order) > MOST_NODES:
-            raise TooLarge(
-                f"a chain of {len(order):,} steps", len(order), MOST_NODES, "Compute a part of it first, then go on"
-            )
+            said = f"{len(order):,} are too many; the limit is {MOST_NODES:,}. Compute a part of it first, then go on"
+            raise InvalidArguments("the chain", [Problem("steps", said)])
 
         def written(part: Any) -> Any:
             if isinstance(part, Chain):

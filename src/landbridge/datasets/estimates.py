@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from ..errors import TooLarge, printable
+from ..errors import printable
 from .arguments import Refused, frequency_s
 from .bounded import Data, Memory, data_variables, size_bytes
 
 __all__ = [
     "check_groups",
-    "count_bins",
+    "reserve_bins",
     "reserve_broadcast",
     "reserve_dot",
     "reserve_selected",
@@ -96,8 +96,8 @@ def reserve_dot(memory: Memory, data: Data, keywords: Mapping[str, Any]) -> None
     reserve_broadcast(memory, data.isel(left, drop=True), other.isel(right, drop=True))
 
 
-def count_bins(data: Data, keywords: Mapping[str, Any]) -> int:
-    """Return how many bins ``resample`` would make at most, with those that are empty; xarray makes all of them."""
+def reserve_bins(memory: Memory, data: Data, keywords: Mapping[str, Any]) -> None:
+    """Refuse more bins than there is room for in the result of ``resample``; xarray makes those that are empty, too."""
     dims = [name for name in keywords if name in data.dims]
     if len(dims) != 1:
         raise Refused("resample along one dimension, as in resample(time='MS')")
@@ -108,11 +108,14 @@ def count_bins(data: Data, keywords: Mapping[str, Any]) -> int:
     if not hasattr(span, "total_seconds"):
         raise Refused(f"{printable(dims[0], 60)!r} has no times")
     bins = int(span.total_seconds() / frequency_s(keywords[dims[0]])) + 2 if span == span else 1
+    size = sum(map(size_bytes, variables_of(data)))
+    memory.reserve(f"data in {bins:,} bins of time", max(8, size // max(1, data.sizes[dims[0]])) * bins)
     check_groups(bins)
-    return bins
 
 
 def check_groups(count: int) -> None:
     """Refuse more groups than xarray goes through, one by one, in a short time."""
     if count > _MOST_GROUPS:
-        raise TooLarge(f"{count:,} groups at once", count, _MOST_GROUPS, "Select a part first, or take larger groups")
+        raise Refused(
+            f"{count:,} groups are too many; the limit is {_MOST_GROUPS:,}. Take larger ones, or a part first"
+        )

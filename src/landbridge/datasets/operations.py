@@ -28,15 +28,14 @@ from ..errors import (
     LandbridgeError,
     Malformed,
     Problem,
-    TooLarge,
     printable,
     remote_error,
 )
 from .arguments import Refused, checked, is_scalar
-from .bounded import Data, Memory, data_variables, size_bytes
+from .bounded import Data, Memory, data_variables
 from .estimates import (
     check_groups,
-    count_bins,
+    reserve_bins,
     reserve_broadcast,
     reserve_dot,
     reserve_selected,
@@ -63,8 +62,6 @@ class _Prepared:
     kind: str
     data: Data
     make: Callable[[Data], Any]
-    bins: int = 0
-    """How many groups of times there are, with the empty ones."""
     group: str = ""
     """The dimension that the groups become."""
 
@@ -118,9 +115,8 @@ def _steps(expression: object) -> list[list[Any]]:
     if not isinstance(expression, (list, tuple)) or not expression:
         raise Malformed("a chain is no list of steps")
     if len(expression) > MOST_NODES:
-        raise TooLarge(
-            f"a chain of {len(expression):,} steps", len(expression), MOST_NODES, "Compute a part of it first"
-        )
+        said = f"{len(expression):,} are too many; the limit is {MOST_NODES:,}. Compute a part of the chain first"
+        raise InvalidArguments("the chain", [Problem("steps", said)])
     steps = []
     for position, step in enumerate(expression):
         match step:
@@ -392,9 +388,8 @@ class _Evaluation:
             check_groups(len(data.groupby(name)))
             return _Prepared("groupby", data, lambda data: data.groupby(name), group=str(groups.name))
         if method == "resample":
-            bins = count_bins(data, keywords)
-            dim = next(name for name in keywords if name in data.dims)
-            return _Prepared("resample", data, lambda data: data.resample(**keywords), bins=bins, group=dim)
+            reserve_bins(self._memory, data, keywords)
+            return _Prepared("resample", data, lambda data: data.resample(**keywords))
         windows = math.prod(int(keywords[dim]) for dim in keywords if dim in data.dims)
         if method == "rolling":
             reserve_broadcast(self._memory, data, copies=windows)
@@ -406,10 +401,6 @@ class _Evaluation:
         data = subject.data
         if known.whole:
             data = self._in_memory(data)
-        if subject.bins:
-            steps = max(1, data.sizes[subject.group])
-            size = sum(map(size_bytes, variables_of(data)))
-            self._memory.reserve(f"{method} of {subject.bins:,} bins", size // steps * subject.bins)
         return self._settled(getattr(subject.make(data), method)(**keywords), known.effect)
 
     # --- memory ---------------------------------------------------------------------------------------------------

@@ -19,7 +19,7 @@ from landbridge.datasets.remote import RemoteSource, fill
 from landbridge.datasets.serving import opens, verbs
 from landbridge.datasets.sources import file_source
 from landbridge.engine import LandbridgeBackend
-from landbridge.errors import CannotTravel, RemoteError, TooLarge
+from landbridge.errors import CannotTravel, InvalidArguments, RemoteError
 from landbridge.names import Address
 from landbridge.protocol.failure import error_to_meta, meta_to_error
 
@@ -151,7 +151,7 @@ def test_a_chain_of_too_many_steps_is_refused():
     chain = Chain(list, ("data",), "far", ("sst",)).sst
     for _ in range(5000):
         chain = chain + 1
-    with pytest.raises(TooLarge, match="5,002 steps"):
+    with pytest.raises(InvalidArguments, match="steps: 5,002 are too many"):
         chain.compute()
 
 
