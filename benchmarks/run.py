@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from bench import Bench
-from parts import beside, bulk, cancel, flat, flood, memory, small, start
+from parts import beside, bulk, cancel, flat, flood, memory, small, start, wire
 from processes import HERE, landbridge_network, raw_network
 
 PARTS = {
@@ -30,6 +30,7 @@ PARTS = {
     "flood": flood,
     "cancel": cancel,
     "flat": flat,
+    "wire": wire,
 }
 
 
