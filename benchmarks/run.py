@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from bench import Bench
-from parts import beside, bulk, cancel, flat, flood, memory, small, start, wire
+from parts import beside, bulk, cancel, flat, flood, memory, slices, small, start, wire
 from processes import HERE, landbridge_network, raw_network
 
 PARTS = {
@@ -31,6 +31,7 @@ PARTS = {
     "cancel": cancel,
     "flat": flat,
     "wire": wire,
+    "slices": slices,
 }
 
 
