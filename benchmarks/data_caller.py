@@ -89,5 +89,60 @@ def _at_home(what: str) -> np.ndarray:
     return np.array([dataset.u.variable[index].values for index in where])
 
 
+# --- chunks -----------------------------------------------------------------------------------------------------------
+
+
+def one_way(size: int, each: int) -> float:
+    """Return how long float32 arrays of `each` bytes, `size` bytes in all, take to go one way: half of an echo."""
+    echo = network().bench.work.echo
+    array = np.random.default_rng(1).random(each // 4, dtype=np.float32)
+    return seconds(lambda: [echo(array) for _ in range(size // each)])[0] / 2
+
+
+def zarr_chunks(in_flight: int) -> float:
+    """Read all chunks of a Zarr view, so many at a time; gives the time."""
+    import zarr
+
+    with zarr.config.set({"async.concurrency": in_flight}):
+        array = zarr.open_group(lb.zarr_store("bench/data.chunked"), mode="r")["values"]
+        took, values = seconds(lambda: array[:])
+    if values.nbytes != array.size * 4:
+        raise ValueError(f"{values.nbytes:,} bytes came")
+    return took
+
+
+def dask_mean(steps: int, in_chunk: int, threads: int, file: str) -> float:
+    """Let dask fetch so many steps in chunks, and take their mean; gives the time."""
+    import dask
+
+    with lb.open("bench/field.data", chunks={"time": in_chunk}) as dataset, xr.open_dataset(file) as home:
+        mean = dataset.u[:steps].mean("time")
+        with dask.config.set(scheduler="threads", num_workers=threads):
+            took, found = seconds(lambda: mean.values)
+        np.testing.assert_allclose(found, home.u[:steps].mean("time").values, rtol=1e-4)
+    return took
+
+
+# --- references -------------------------------------------------------------------------------------------------------
+
+
+def passed_on(size: int) -> dict[str, float]:
+    """Keep an array at one institute and let a method of another reduce it; and fetch the same array here."""
+    work, other = network().bench.work, network()["other/work"]
+    with work.made.keep(size) as kept:
+        get_s, value = seconds(kept.get)
+        pass_s, total = seconds(lambda: other.total(kept))
+    if total != float(value.sum()):
+        raise ValueError(f"the sum is said to be {total}")
+    return {"get_s": get_s, "pass_s": pass_s}
+
+
+def only_passed_on(size: int) -> None:
+    """Do the same, but do not fetch it."""
+    with network().bench.work.made.keep(size) as kept:
+        network()["other/work"].total(kept)
+
+
 if __name__ == "__main__":
-    follow({measure.__name__: measure for measure in (round_trip, opening, selection)})
+    measures = (round_trip, opening, selection, one_way, zarr_chunks, dask_mean, passed_on, only_passed_on)
+    follow({measure.__name__: measure for measure in measures})

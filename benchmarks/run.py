@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from bench import Bench
-from parts import beside, bulk, cancel, flat, flood, memory, slices, small, start, wire
+from parts import beside, bulk, cancel, dask, flat, flood, memory, references, slices, small, start, wire, zarr
 from processes import HERE, landbridge_network, raw_network
 
 PARTS = {
@@ -32,6 +32,9 @@ PARTS = {
     "flat": flat,
     "wire": wire,
     "slices": slices,
+    "zarr": zarr,
+    "dask": dask,
+    "references": references,
 }
 
 
