@@ -143,6 +143,42 @@ def only_passed_on(size: int) -> None:
         network()["other/work"].total(kept)
 
 
+# --- values as they are sent ------------------------------------------------------------------------------------------
+
+
+def fetched(name: str, repeat: int) -> dict[str, Any]:
+    """Fetch a field, `repeat` times; gives the mean time, and what travelled of how much."""
+    field = network()["bench/data"].field
+    begin = time.perf_counter()
+    for _ in range(repeat):
+        call = field.start(name)
+        value = call.result()
+    took = (time.perf_counter() - begin) / repeat
+    # A version that cannot compress saves nothing.
+    return {"s": took, "bytes": value.nbytes, "saved": getattr(call, "bytes_saved", 0)}
+
+
+def mixed_one_way(size: int) -> dict[str, float]:
+    """Send a Dataset of 20 variables of many kinds, of about `size` bytes, there and back; gives half of the time."""
+    rng = np.random.default_rng(1)
+    n = size // 20 // 5
+    kinds = [
+        rng.random(n),
+        rng.random(n, dtype=np.float32),
+        rng.integers(0, 100, n, dtype=np.int16),
+        rng.random(n) > 0.5,
+        np.datetime64("2006-01-01", "ns") + rng.integers(0, 10**9, n).astype("m8[s]"),
+    ]
+    variables = {f"v{number}": ("x", kinds[number % 5].copy(), {"number": number}) for number in range(20)}
+    dataset = xr.Dataset(variables, {"x": np.arange(n)}, {"title": "of many kinds"})
+    took, back = seconds(lambda: network().bench.work.echo(dataset))
+    xr.testing.assert_identical(back, dataset)
+    return {"s": took / 2, "bytes": dataset.nbytes}
+
+
 if __name__ == "__main__":
-    measures = (round_trip, opening, selection, one_way, zarr_chunks, dask_mean, passed_on, only_passed_on)
+    measures = (
+        round_trip, opening, selection, one_way, zarr_chunks, dask_mean, passed_on, only_passed_on, fetched,
+        mixed_one_way,
+    )  # fmt: skip
     follow({measure.__name__: measure for measure in measures})

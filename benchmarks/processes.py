@@ -166,7 +166,11 @@ class Landbridge:
     def __init__(self, folder: Path, stack: contextlib.ExitStack) -> None:
         self.folder = folder
         self._stack = stack
-        inherited = {name: value for name, value in os.environ.items() if not name.startswith("LANDBRIDGE_")}
+        inherited = {
+            name: value
+            for name, value in os.environ.items()
+            if not name.startswith("LANDBRIDGE_") or name == "LANDBRIDGE_TEST_DATA"
+        }
         self.env = {**inherited, "XDG_STATE_HOME": f"{folder}/state", "XDG_CONFIG_HOME": f"{folder}/config"}
         up = self._run("up", "--json")
         self.serve(HERE / "work.py", "bench/work")

@@ -18,7 +18,23 @@ from pathlib import Path
 from typing import Any
 
 from bench import Bench
-from parts import beside, bulk, cancel, dask, flat, flood, memory, references, slices, small, start, wire, zarr
+from parts import (
+    beside,
+    bulk,
+    cancel,
+    compression,
+    dask,
+    flat,
+    flood,
+    memory,
+    mixed,
+    references,
+    slices,
+    small,
+    start,
+    wire,
+    zarr,
+)  # fmt: skip
 from processes import HERE, landbridge_network, raw_network
 
 PARTS = {
@@ -35,6 +51,8 @@ PARTS = {
     "zarr": zarr,
     "dask": dask,
     "references": references,
+    "mixed": mixed,
+    "compression": compression,
 }
 
 
