@@ -23,6 +23,7 @@ from parts import (
     bulk,
     cancel,
     compression,
+    dasf,
     dask,
     flat,
     flood,
@@ -53,6 +54,7 @@ PARTS = {
     "references": references,
     "mixed": mixed,
     "compression": compression,
+    "dasf": dasf,
 }
 
 

@@ -33,7 +33,7 @@ def field(name: str) -> np.ndarray:
 @cache
 def _field(name: str) -> np.ndarray:
     if name == "noise":
-        return np.random.default_rng(1).integers(0, 2**32, 2**21, dtype=np.uint32)
+        return np.random.default_rng(1).integers(0, 2**32, 2**19, dtype=np.uint32)
     if name == "ERA-Interim u":
         return _variable(Path(os.environ["LANDBRIDGE_TEST_DATA"]) / "eraint_uvz.nc", "u")
     import iris_sample_data

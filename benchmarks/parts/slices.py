@@ -29,6 +29,7 @@ def measure(bench: Bench) -> list[Part]:
         LINK: bench.net.caller(program="data_caller.py", url=link.ask(do="url")),
     }
     found: dict[str, dict[str, list[dict[str, Any]]]] = {way: {} for way in ways}
+    echo = Row("bulk", "MB/s")
     for number in range(bench.rounds + 1):
         # The first round is for what is imported and read when it is first needed.
         say(f"slices, {f'round {number} of {bench.rounds}' if number else 'to begin with'}")
@@ -37,12 +38,18 @@ def measure(bench: Bench) -> list[Part]:
                 figures = one(bench, backend, link, caller, what, file)
                 if number:
                     found[way].setdefault(what, []).append(figures)
+        if number:
+            bulk = found["straight"]["bulk"][-1]
+            echo_s = ways["straight"].ask(do="one_way", size=bulk["needed"], each=bulk["needed"])
+            echo.limit.append(bulk["needed"] / echo_s)
+            echo.ours.append(bulk["needed"] / bulk["s"])
     for caller in ways.values():
         caller.stop()
     return [
         Part("Calls for a part of a data set", "one", calls(found), found),
         Part("Bytes of a part of a data set", "1.05 x + 4 KB", sizes(found), {}),
         Part("Time of a part of a data set, straight", "the file itself", straight(found["straight"]), {}),
+        Part("A large part of a data set, straight", "echo, one way", [echo], {}),
         Part(f"Time of a part of a data set, {LINK}", "2 trips+bytes+file", far(found[LINK]), {}),
     ]
 
