@@ -35,7 +35,7 @@ from parts import (
     start,
     wire,
     zarr,
-)  # fmt: skip
+)
 from processes import HERE, landbridge_network, raw_network
 
 PARTS = {
