@@ -157,32 +157,61 @@ class Landbridge:
         The environment that programs on this network need.
     pids : dict
         Process numbers of the broker and of the backend of ``bench/work``.
+    url : str
+        Where the broker listens.
+    folder : Path
+        For what a part needs on disk; gone with the network.
     """
 
     def __init__(self, folder: Path, stack: contextlib.ExitStack) -> None:
-        self._folder = folder
+        self.folder = folder
         self._stack = stack
-        inherited = {name: value for name, value in os.environ.items() if not name.startswith("LANDBRIDGE_")}
+        inherited = {
+            name: value
+            for name, value in os.environ.items()
+            if not name.startswith("LANDBRIDGE_") or name == "LANDBRIDGE_TEST_DATA"
+        }
         self.env = {**inherited, "XDG_STATE_HOME": f"{folder}/state", "XDG_CONFIG_HOME": f"{folder}/config"}
         up = self._run("up", "--json")
         self.serve(HERE / "work.py", "bench/work")
         # Asked for: what serves need not be the process that was started, which may only watch over it.
         asked = [sys.executable, "-m", "landbridge", "call", "bench/work.process_number"]
         backend = subprocess.run(asked, env=self.env, check=True, capture_output=True, timeout=START_WITHIN_S)
-        self.pids = {"backend": int(backend.stdout), "broker": json.loads(up.ready)["pid"]}
+        said = json.loads(up.ready)
+        self.pids = {"backend": int(backend.stdout), "broker": said["pid"]}
+        self.url = said["url"]
 
     def _run(self, *arguments: Any) -> Child:
         command = [sys.executable, "-m", "landbridge", *arguments]
-        return self._stack.enter_context(child(command, self._folder, self.env, ready="{"))
+        return self._stack.enter_context(child(command, self.folder, self.env, ready="{"))
 
     def serve(self, file: Path, address: str) -> Child:
-        """Run a backend that everybody may call."""
-        return self._run("serve", file, "--as", address, "--share", "*/*", "--json")
+        """Run a backend that everybody may call; what it says when it is ready names the address of its counts."""
+        return self._run("serve", file, "--as", address, "--share", "*/*", "--json", "--metrics")
 
-    def caller(self, who: str | None = None) -> Child:
-        """Run a process that calls, as ``institute/person`` if that is given, and may be given orders."""
-        env = {**self.env, "LANDBRIDGE_PROFILE": who} if who else self.env
-        return self._stack.enter_context(child([sys.executable, HERE / "caller.py"], self._folder, env))
+    def caller(
+        self, who: str | None = None, *, program: str = "caller.py", options: Sequence[str] = (), url: str = ""
+    ) -> Child:
+        """Run a process that calls and may be given orders.
+
+        Parameters
+        ----------
+        who : str, optional
+            ``institute/person``; by default the owner of the network.
+        program : str, optional
+            Which of those in this folder.
+        options : sequence of str, optional
+            What it is started with.
+        url : str, optional
+            By which way it goes to the broker; by default straight.
+        """
+        env = {**self.env, **({"LANDBRIDGE_PROFILE": who} if who else {}), **({"LANDBRIDGE_URL": url} if url else {})}
+        return self._stack.enter_context(child([sys.executable, HERE / program, *options], self.folder, env))
+
+    def link(self, delay_s: float, bytes_per_s: float) -> Child:
+        """Run a way to the broker on which each byte takes so long, and at most so many pass, each way."""
+        command = [sys.executable, HERE / "link.py", self.url, str(delay_s), str(bytes_per_s)]
+        return self._stack.enter_context(child(command, self.folder))
 
 
 @contextlib.contextmanager

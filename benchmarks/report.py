@@ -6,8 +6,8 @@ import statistics
 from dataclasses import dataclass, field
 from typing import Any
 
-_SCALES = {"ms": 1e3, "us": 1e6, "s": 1.0, "/s": 1.0, "MB/s": 1e-6, "MB": 1e-6, "bytes": 1.0}
-_DIGITS = {"ms": 3, "us": 0, "s": 2, "/s": 0, "MB/s": 0, "MB": 1, "bytes": 1}
+_SCALES = {"ms": 1e3, "us": 1e6, "s": 1.0, "/s": 1.0, "MB/s": 1e-6, "MB": 1e-6, "KB": 1e-3, "bytes": 1.0, "calls": 1.0}
+_DIGITS = {"ms": 3, "us": 0, "s": 2, "/s": 0, "MB/s": 0, "MB": 1, "KB": 1, "bytes": 1, "calls": 0}
 
 
 @dataclass

@@ -18,7 +18,24 @@ from pathlib import Path
 from typing import Any
 
 from bench import Bench
-from parts import beside, bulk, cancel, flat, flood, memory, small, start
+from parts import (
+    beside,
+    bulk,
+    cancel,
+    compression,
+    dasf,
+    dask,
+    flat,
+    flood,
+    memory,
+    mixed,
+    references,
+    slices,
+    small,
+    start,
+    wire,
+    zarr,
+)
 from processes import HERE, landbridge_network, raw_network
 
 PARTS = {
@@ -30,6 +47,14 @@ PARTS = {
     "flood": flood,
     "cancel": cancel,
     "flat": flat,
+    "wire": wire,
+    "slices": slices,
+    "zarr": zarr,
+    "dask": dask,
+    "references": references,
+    "mixed": mixed,
+    "compression": compression,
+    "dasf": dasf,
 }
 
 

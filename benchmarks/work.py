@@ -4,7 +4,7 @@ import os
 import time
 from collections.abc import Iterator
 
-__all__ = ["add", "add_async", "blocks", "echo", "made", "nap", "process_number"]
+__all__ = ["add", "add_async", "blocks", "echo", "made", "nap", "process_number", "total"]
 
 
 def add(a: int, b: int) -> int:
@@ -33,6 +33,11 @@ def made(size: int):
     import numpy as np  # late: Hypha's environment and those that only add need none
 
     return np.arange(size // 8, dtype=np.float64)
+
+
+def total(values) -> float:
+    """Return the sum of an array."""
+    return float(values.sum())
 
 
 def process_number() -> int:

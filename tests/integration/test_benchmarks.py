@@ -61,6 +61,34 @@ def test_quick_rows_are_measured_and_written(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["results"]
 
 
+DATA_PARTS = {
+    "wire": "f4 100 MB",
+    "slices": "point series",
+    "zarr": "64 chunks of 1 MB, 16 in flight, beside one echo of all",
+    "dask": "chunks of 4 MB, 16 threads",
+    "references": "10 MB from institute to institute, and summed",
+    "mixed": "echo of a Dataset of 20 variables, 10 MB",
+    "compression": "OSTIA SST, 100 Mbit",
+    "dasf": "Dataset of 1 MB, with its sleep",
+}
+
+
+@pytest.mark.parametrize("part", DATA_PARTS)
+def test_data_are_measured(tmp_path: Path, part: str) -> None:
+    with running(tmp_path, "--only", part) as process:
+        _, told = process.communicate(timeout=100)
+    assert process.returncode == 0, told
+    document = json.loads((tmp_path / "results" / "latest.json").read_text())
+    rows = {row["name"]: row for found in document["parts"] for row in found["rows"]}
+    assert DATA_PARTS[part] in rows
+    assert all(row["ours"] and min(row["ours"]) > 0 and not row["failed"] for row in rows.values())
+    # What is no matter of time holds in each run.
+    counted = [row for found in document["parts"] for row in found["rows"] if row["unit"] in ("calls", "KB")]
+    assert {row["name"] for row in counted if not row["reached"]} <= {"open, by module"}
+    assert bool(counted) == (part in ("slices", "references"))
+    assert [path.name for path in tmp_path.iterdir()] == ["results"]
+
+
 def test_whatever_a_killed_benchmark_started_ends(tmp_path: Path) -> None:
     with running(tmp_path, "--only", "flood") as process:
         next(line for line in process.stderr if "round 1" in line)  # so both networks and the callers run
