@@ -6,6 +6,7 @@ that of netCDF4 first, and it takes all addresses with ``://`` for its own.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -16,6 +17,7 @@ import landbridge
 
 from .client.network import Network
 from .client.references import Reference
+from .datasets import MEMBER_OF_FILE
 from .datasets.accessor import remember
 from .datasets.opening import Opened, open_lazily, opened
 from .datasets.remote import RemoteSource, ZarrGet
@@ -114,7 +116,12 @@ def _address(network: Network, text: str) -> Address:
 
 
 def _opened(network: Network, text: str) -> Opened:
-    where = _address(network, text)
+    where = parse_address(text)
+    if where.member is None:
+        # What serves a file has it under this name: so opening it is one call. Others are asked what they have.
+        with contextlib.suppress(UnknownMember):
+            return opened(RemoteSource(network, where._replace(member=MEMBER_OF_FILE)))
+        where = where._replace(member=_only_dataset(network, where))
     try:
         return opened(RemoteSource(network, where))
     except UnknownMember:

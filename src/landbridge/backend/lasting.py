@@ -35,9 +35,13 @@ def lasting(parts: Sequence[bytes | memoryview]) -> list[bytes | memoryview]:
     """
     large = [part for part in parts if isinstance(part, memoryview) and len(part) > _COPIED_BYTES]
     if not large:
-        return [bytes(part) for part in parts]
+        return [part if _is_bytes(part) else bytes(part) for part in parts]
     held = Counter(id(_root(part)) for part in large)
-    return [part if type(part) is bytes or _is_ours(part, held) else bytes(part) for part in parts]
+    return [part if _is_bytes(part) or _is_ours(part, held) else bytes(part) for part in parts]
+
+
+def _is_bytes(part: bytes | memoryview) -> bool:
+    return type(part) is bytes or type(part.obj) is bytes  # type: ignore[union-attr]
 
 
 def _root(part: memoryview) -> np.ndarray[Any, Any] | None:
@@ -51,8 +55,6 @@ def _root(part: memoryview) -> np.ndarray[Any, Any] | None:
 def _is_ours(part: bytes | memoryview, held: Counter[int]) -> bool:
     if not isinstance(part, memoryview) or len(part) <= _COPIED_BYTES:
         return False
-    if type(part.obj) is bytes:
-        return True
     root = _root(part)
     if root is None or weakref.getweakrefcount(root):
         return False

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import sys
 import threading
+import weakref
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
@@ -13,8 +14,9 @@ from weakref import WeakKeyDictionary
 
 from ..backend.execution import own_errors
 from ..backend.expose import Exposed, Exposure, Verbs, marked
-from ..errors import Malformed, TooLarge, printable
+from ..errors import DatasetChanged, Malformed, TooLarge, printable
 from ..security import check_pattern
+from . import MEMBER_OF_FILE
 
 if TYPE_CHECKING:
     import xarray
@@ -22,15 +24,12 @@ if TYPE_CHECKING:
     from .view import DatasetView
     from .zarrkeys import ZarrKeys
 
-__all__ = ["MEMBER_OF_FILE", "dataset", "file_exposure", "names_data", "opens", "verbs"]
+__all__ = ["dataset", "file_exposure", "names_data", "opens", "verbs"]
 
 _NAMELESS = "value"
 
 _MOST_KEYS = 64
 _MOST_BYTES = 64 * 1024 * 1024
-
-MEMBER_OF_FILE = "data"
-"""What the one data set of a module is called that serves a file."""
 
 F = TypeVar("F", bound="Callable[[], xarray.Dataset]")
 
@@ -205,6 +204,7 @@ def verbs(source: Versions) -> Verbs:
     return {"open": open, "select": select, "get": get, "compute": compute}
 
 
+# By views, which what is remembered for them must not keep.
 _keys: WeakKeyDictionary[DatasetView, ZarrKeys] = WeakKeyDictionary()
 _making_keys = threading.Lock()
 
@@ -215,18 +215,23 @@ def _keys_of(view: DatasetView) -> ZarrKeys:
     with _making_keys:
         found = _keys.get(view)
         if found is None:
-            found = _keys[view] = ZarrKeys(view.dataset, partial(_read_slices, view), partial(_chunks_of, view))
+            found = _keys[view] = ZarrKeys(
+                view.dataset, partial(_read_slices, weakref.ref(view)), partial(_chunks_of, view.dataset)
+            )
         return found
 
 
-def _read_slices(view: DatasetView, name: str, box: tuple[slice, ...]) -> Any:
+def _read_slices(of: weakref.ref[DatasetView], name: str, box: tuple[slice, ...]) -> Any:
+    view = of()
+    if view is None:
+        raise DatasetChanged(name)
     return view.read(name, ["outer", list(box)])
 
 
-def _chunks_of(view: DatasetView, name: str) -> dict[str, int] | None:
+def _chunks_of(dataset: xarray.Dataset, name: str) -> dict[str, int] | None:
     from .view import source_chunks
 
-    variable = view.dataset.variables[name]
+    variable = dataset.variables[name]
     chunks = source_chunks(variable)
     return None if chunks is None else {str(dim): length for dim, length in zip(variable.dims, chunks, strict=True)}
 

@@ -214,11 +214,9 @@ class DatasetView:
             chunks = chunk_grid(variable.shape, itemsize, source_chunks(variable), BLOCK_BYTES)
             for start, block in blocks(selection, itemsize, BLOCK_BYTES, chunks):
                 plan = reads(block, chunks, itemsize, BLOCK_BYTES)
-                values = self._guarded(
-                    _shown(name), partial(place, block, plan, variable.dtype, partial(self._read, variable))
-                )
-                yield [position, list(start), values]
-                del values  # not to be kept while the next block is read
+                read = partial(place, block, plan, variable.dtype, partial(self._read, variable))
+                # Not in a variable: what nobody here holds need not be copied before it is sent.
+                yield [position, list(start), self._guarded(_shown(name), read)]
 
     def _guarded(self, what: str, read: Callable[[], Result]) -> Result:
         """Read the version that was opened, with no foreign errors."""
