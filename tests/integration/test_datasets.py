@@ -386,4 +386,4 @@ def test_a_third_institute_can_have_a_reference_as_a_lazy_data_set(network, net,
         """,
         "awi/reader",
     )
-    assert net.awi.reader.point(net.iow.ocean.model.keep()) == [False, float(made().sst[3, 4, 5])]
+    assert net["awi/reader"].point(net["iow/ocean"].model.keep()) == [False, float(made().sst[3, 4, 5])]
