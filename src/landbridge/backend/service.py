@@ -579,6 +579,9 @@ class Backend:
         except Malformed:
             self._finished.drop(subject.call_id)
             return
+        usage, rate = self._usage.get(caller), out.measured()
+        if usage is not None and rate:
+            usage.learn_rate(rate)
         for parts in again:
             self.publish(finished.reply, parts)
         self._send_parts(finished)
@@ -588,7 +591,7 @@ class Backend:
             self._finished.drop(subject.call_id)
 
     def _send_parts(self, finished: FinishedCall) -> None:
-        for parts in finished.out.take_bulk():
+        for parts in finished.out.take_bulk(self._loop.time()):
             self.publish_part(finished.lane_reply, parts)
 
     def describe(self, caller: Caller, wanted: object) -> Parts:

@@ -40,10 +40,12 @@ _PROBED_SHARE = 16
 _PROBED_BYTES = 256 * 1024
 _PROBED_PLACES = 4
 _SMALLEST_RATIO = 1.1
-_GAIN = 0.75  # of the time that it takes as it is; what promises less turns out as a loss when others compute, too
+_GAIN = 0.95  # of the time that it takes as it is
 _ZSTD_BELOW = 50e6  # on faster lines the time that zstd takes beyond lz4 is more than what its ratio saves
-_NEVER_ABOVE = 600e6  # lz4 and back takes longer than that, whatever is left of the data
-_BACK = 1.0  # decompression, into memory that is touched for the first time, takes about as long as compression
+_NEVER_ABOVE = 300e6  # there lz4 and back takes longer than what it could save, so that not even a sample is worth it
+# Decompression, into memory that is touched for the first time, takes about as long as compression; and half of both
+# more, as what was measured on a sample takes longer when others compute, too.
+_WORK = 3.0
 _GIVEN_UP_AFTER = 8 * _PIECE_BYTES
 _JOINED_BYTES = 16 * 1024 * 1024
 
@@ -97,7 +99,7 @@ def pays(
         packed = pack(_shuffled(sample, itemsize))
         spent_s = (clock() - began) / len(sample)
         ratio = len(sample) / len(packed)
-        seconds = 1 / (rate * ratio) + spent_s * (1 + _BACK)
+        seconds = 1 / (rate * ratio) + spent_s * _WORK
         if ratio >= _SMALLEST_RATIO and seconds < best_s:
             best, best_s = codec, seconds
     return best

@@ -91,8 +91,8 @@ def test_what_saves_less_than_a_tenth_stays_as_it_is():
         (100e6, 0.0001, "lz4"),
         (0, 0.0001, "lz4"),  # nobody knows: taken for 100 MB/s
         (100e6, 0.01, None),  # a busy processor: it would take longer than the line
-        (550e6, 0.0005, None),
-        (1e9, 0.0, None),
+        (290e6, 0.0005, None),
+        (310e6, 0.0, None),
     ],
 )
 def test_it_pays_when_the_line_is_slower_than_the_processor(bytes_per_s, packing_s, codec):
