@@ -32,6 +32,13 @@ WRITTEN: list[tuple[str, Kind, int, dict[str, Any], bytes]] = [
         },
         b"",
     ),
+    (
+        "call of somebody who reads compressed values",
+        Kind.CALL,
+        0,
+        {"granted": 2097152, "codecs": "lz4 zstd"},
+        b"arguments",
+    ),
     ("part", Kind.PART, 0, {"at": 0}, bytes(range(10))),
     ("part that ends a value", Kind.PART, 0, {"at": 10, "crc": zlib.crc32(bytes(range(20)))}, bytes(range(10, 20))),
     ("beat of a backend accepts the call", Kind.BEAT, 0, {"instance": INSTANCE, "granted": 2097152, "next": 1}, b""),
@@ -158,6 +165,8 @@ REFUSED: list[tuple[str, bytes]] = [
     ("crc of 33 bits", _meta(b"\x81\xa3crc\xcf\x00\x00\x00\x01\x00\x00\x00\x00", 2)),
     ("function beyond the last", _meta(b"\x81\xa8function\x40", 12)),
     ("item with more than 512 bytes of meta", _meta(b"\x81\xa1x\xda\x01\xfc" + b"x" * 508, 7)),
+    ("codecs of 65 characters", _meta(b"\x81\xa6codecs\xd9\x41" + b"x" * 65, 1)),
+    ("codecs that are no text", _meta(b"\x81\xa6codecs\x91\xa3lz4", 1)),
     ("label of 201 characters", _meta(b"\x81\xa5label\xd9\xc9" + b"x" * 201, 5)),
 ]
 

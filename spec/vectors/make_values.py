@@ -24,6 +24,8 @@ import shapely
 import xarray as xr
 
 from landbridge.wire import Function, ReferenceData, encode
+from landbridge.wire.compression import squeezed
+from landbridge.wire.frame import buffers_of, frame_parts
 
 FOLDER = Path(__file__).parent / "values"
 NAMES = {
@@ -196,6 +198,13 @@ VECTORS = {
     ),
 }  # fmt: skip
 
+# The same, and the codec of its buffers. Libraries may compress to other bytes in time: these are to be read, no more.
+COMPRESSED = {
+    "compressed_lz4": ("float32 0 to 999, compressed by lz4", "np.arange(1000, dtype='<f4')", "lz4"),
+    "compressed_zstd": ("1000 numbers of int64: 7; compressed by zstd", "np.full(1000, 7, dtype='<i8')", "zstd"),
+    "compressed_text": ("text of 65536 letters a, compressed by lz4", "'a' * 65536", "lz4"),
+}
+
 
 def _with_attrs(labelled: Any, attrs: dict[str, object]) -> Any:
     labelled.attrs = attrs
@@ -207,6 +216,14 @@ def value_of(expression: str) -> object:
     return eval(expression, dict(NAMES))
 
 
+def compressed_frame(expression: str, codec: str) -> bytes:
+    """Return the frame of a value with all its buffers compressed."""
+    itemsizes: list[int] = []
+    header, buffers = buffers_of(encode(value_of(expression), itemsizes=itemsizes))
+    bodies = [squeezed(raw, size, codec, lambda: None) for raw, size in zip(buffers, itemsizes, strict=True)]
+    return b"".join(frame_parts(header, buffers, bodies))
+
+
 def main() -> None:
     """Write all files."""
     FOLDER.mkdir(exist_ok=True)
@@ -214,6 +231,12 @@ def main() -> None:
     for name, (description, expression) in VECTORS.items():
         (FOLDER / f"{name}.bin").write_bytes(b"".join(encode(value_of(expression))))
         index.append({"name": name, "file": f"{name}.bin", "description": description, "python": expression})
+    for name, (description, expression, codec) in COMPRESSED.items():
+        path = FOLDER / f"{name}.bin"
+        if not path.exists():
+            path.write_bytes(compressed_frame(expression, codec))
+        entry = {"name": name, "file": path.name, "description": description, "python": expression, "codec": codec}
+        index.append(entry)
     text = json.dumps(index, indent=1, ensure_ascii=False)
     (FOLDER / "index.json").write_text(text + "\n", encoding="utf-8")
 

@@ -98,7 +98,7 @@ class Execution:
         box = [running.method.lower(self._called(running, frame))]
         if running.keep is not None:
             box = [running.keep(box.pop())]
-        parts, size = self._encoded(box)
+        parts, size = self._encoded(box, running)
         if size < _LARGE_BYTES or not self._copies:
             return partial(running.sink.result, parts, size)
         # Threads that make large values faster than they can be looked at would fill the memory.
@@ -124,7 +124,7 @@ class Execution:
             for item in _guarded(items):
                 box = [running.method.lower_item(item)]
                 del item
-                parts, size = self._encoded(box)
+                parts, size = self._encoded(box, running)
                 self._outbox.post(running.sink.item, parts, size)
                 del parts
                 proceed.clear()
@@ -146,7 +146,7 @@ class Execution:
                 box = [running.method.lower(await self._awaited(running, frame))]
                 if running.keep is not None:
                     box = [await asyncio.to_thread(running.keep, box.pop())]
-                outcome = partial(running.sink.result, *self._encoded(box))
+                outcome = partial(running.sink.result, *await self._encoded_in_loop(box, running))
             except BaseException as error:
                 outcome = partial(running.sink.failed, error_meta(running, error))
             if running.call._output is not None or running.asking is not None:
@@ -186,7 +186,7 @@ class Execution:
             async for item in _guarded_async(items):
                 box = [running.method.lower_item(item)]
                 del item
-                parts, size = self._encoded(box)
+                parts, size = await self._encoded_in_loop(box, running)
                 self._outbox.post(running.sink.item, parts, size)
                 del parts
                 proceed = loop.create_future()
@@ -195,8 +195,25 @@ class Execution:
         finally:
             await items.aclose()
 
-    def _encoded(self, box: list[Any]) -> tuple[Parts, int]:
-        parts: Parts = wire.encode(box.pop())
+    def _encoded(self, box: list[Any], running: Running) -> tuple[Parts, int]:
+        itemsizes: list[int] = []
+        parts: Parts = wire.encode(box.pop(), itemsizes=itemsizes)
+        if running.squeezing is not None and itemsizes and wire.size_bytes(parts) >= wire.COMPRESSED_FROM:
+            parts = running.squeezing.applied(parts, itemsizes, partial(_go_on, running))
+        return self._lasting(parts)
+
+    async def _encoded_in_loop(self, box: list[Any], running: Running) -> tuple[Parts, int]:
+        itemsizes: list[int] = []
+        parts: Parts = wire.encode(box.pop(), itemsizes=itemsizes)
+        # Copied first, as others in this loop may change an array as soon as they run.
+        parts, size = self._lasting(parts)
+        if running.squeezing is None or not itemsizes or size < wire.COMPRESSED_FROM:
+            return parts, size
+        # The loop is everybody's, and compressing takes its time.
+        squeezed = await asyncio.to_thread(running.squeezing.applied, parts, itemsizes, partial(_go_on, running))
+        return squeezed, wire.size_bytes(squeezed)
+
+    def _lasting(self, parts: Parts) -> tuple[Parts, int]:
         if self._copies and len(parts) > 1:  # the first is the header, which is nobody else's
             parts = lasting(parts)
         return parts, wire.size_bytes(parts)
@@ -279,6 +296,12 @@ class Execution:
         output, running.call._output = running.call._output, None
         if output is not None:
             output.close()
+
+
+def _go_on(running: Running) -> None:
+    """End work for a call that nobody waits for any more."""
+    if running.call.cancelled:
+        raise Interrupted
 
 
 def cancelled_meta() -> dict[str, Any]:

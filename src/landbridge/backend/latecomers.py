@@ -31,6 +31,8 @@ class Latecomers:
         Sends one message: ``publish(subject, parts)``.
     publish_part : callable
         Sends one part of a long value, the same way.
+    learn_rate : callable
+        Told how many bytes in a second the line to a caller carries.
     """
 
     def __init__(
@@ -40,9 +42,10 @@ class Latecomers:
         finished: Finished,
         publish: Callable[[str, Parts], None],
         publish_part: Callable[[str, Parts], None],
+        learn_rate: Callable[[Caller, float], None],
     ) -> None:
         self._module, self._instance, self._finished = module, instance, finished
-        self._publish, self._publish_part = publish, publish_part
+        self._publish, self._publish_part, self._learn_rate = publish, publish_part, learn_rate
 
     def reconnected(self, now: float) -> None:
         """Send what may have gone into a connection that was dead already. Whoever has it ignores it."""
@@ -59,7 +62,7 @@ class Latecomers:
         for finished in self._finished.since(now - SILENCE_S):
             if finished.out.bulk is not None:
                 finished.out.bulk.again()
-                self._send_parts(finished)
+                self._send_parts(finished, now)
 
     def answer(self, caller: Caller, subject: ControlSubject, reply: str, beat: Message, now: float) -> None:
         """Answer a BEAT for a call that has ended: with what was sent last, if its caller has not got it."""
@@ -82,14 +85,16 @@ class Latecomers:
         except Malformed:
             self._finished.drop(subject.call_id)
             return
+        if rate := out.measured():
+            self._learn_rate(caller, rate)
         for parts in again:
             self._publish(finished.reply, parts)
-        self._send_parts(finished)
+        self._send_parts(finished, now)
         if out.keeps:
             self._publish(finished.reply, out.uncounted(Kind.BEAT, {"instance": self._instance}))
         else:
             self._finished.drop(subject.call_id)
 
-    def _send_parts(self, finished: FinishedCall) -> None:
-        for parts in finished.out.take_bulk():
+    def _send_parts(self, finished: FinishedCall, now: float) -> None:
+        for parts in finished.out.take_bulk(now):
             self._publish_part(finished.lane_reply, parts)

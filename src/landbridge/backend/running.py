@@ -13,6 +13,7 @@ from ..contract import Method
 from ..errors import LandbridgeError
 from .asking import Asking
 from .context import CurrentCall
+from .squeezing import Squeezing
 from .threads import Gate
 
 __all__ = ["STREAMS", "Frame", "Keep", "Parts", "Running", "Sink", "Style"]
@@ -92,6 +93,8 @@ class Running:
         What runs, when it is not what `method` says: a method bound to its object.
     keep : callable, optional
         Takes the value where it stays here, and returns what goes to the caller instead.
+    squeezing : Squeezing, optional
+        How what it gives may be compressed; without it, it never is.
 
     Attributes
     ----------
@@ -111,7 +114,7 @@ class Running:
 
     __slots__ = (
         "_begun", "_gate", "_lock", "asking", "call", "function", "keep", "memory_limit", "method",
-        "pass_answer", "pass_on", "process", "sink", "stop", "style", "task", "waits",
+        "pass_answer", "pass_on", "process", "sink", "squeezing", "stop", "style", "task", "waits",
     )  # fmt: skip
 
     def __init__(
@@ -125,9 +128,11 @@ class Running:
         memory_limit: int | None = None,
         function: Callable[..., Any] | None = None,
         keep: Keep | None = None,
+        squeezing: Squeezing | None = None,
     ) -> None:
         self.method = method
         self.keep = keep
+        self.squeezing = squeezing
         self.function = function or method.function
         self.style = style
         self.call = call

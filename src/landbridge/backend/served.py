@@ -34,6 +34,7 @@ from .metrics import Counts
 from .offer import Served
 from .runner import Runner, Running, Style
 from .running import Keep
+from .squeezing import squeezing_for
 from .usage import RETRY_S, Usage
 
 __all__ = ["ServedCall"]
@@ -205,6 +206,8 @@ class ServedCall:
             self._act(self.responder.received(message, now))
         except Exception as error:
             self._broken(error)
+        if rate := self.responder.out.measured():
+            self.usage.learn_rate(rate)
 
     def _broken(self, error: Exception) -> None:
         incident, responder = secrets.token_hex(4), self.responder
@@ -387,8 +390,13 @@ class ServedCall:
             memory_limit=served.memory_limit,
             function=served.function,
             keep=self._keep,
+            # What a worker gives to be kept is read here.
+            squeezing=squeezing_for(responder.extras.get("codecs"), self._rate) if self._keep is None else None,
         )
         self._runner.run(self._running, frame)
+
+    def _rate(self) -> float:
+        return self.usage.bytes_per_s
 
     def _answer_description(self, frame: memoryview | bytearray) -> None:
         try:

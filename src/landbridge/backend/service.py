@@ -155,7 +155,9 @@ class Backend:
         self._congestion: dict[str, Congestion[ServedCall]] = {}
         self._held_bytes_each = held_bytes_each()
         self._finished = Finished(self._held_bytes_each)
-        self._latecomers = Latecomers(self.name, instance, self._finished, self.publish, self.publish_part)
+        self._latecomers = Latecomers(
+            self.name, instance, self._finished, self.publish, self.publish_part, self._learn_rate
+        )
         self._lane: Lane | None = None
         # What was decided for whom. It stays true while we serve: the owner's patterns are given at the start.
         self._decided: dict[CallSubject, _Decided] = {}
@@ -544,6 +546,11 @@ class Backend:
             if call in self._receiving and not call.responder.receives_bulk:
                 self._receiving.discard(call)
                 self._share_lane()
+
+    def _learn_rate(self, caller: Caller, bytes_per_s: float) -> None:
+        usage = self._usage.get(caller)
+        if usage is not None:
+            usage.learn_rate(bytes_per_s)
 
     def describe(self, caller: Caller, wanted: object) -> Parts:
         """Return the encoded spec of what `caller` may call; `wanted` may name one member that has to be in it."""

@@ -60,21 +60,27 @@ class RefusalLog:
 
 
 class Usage:
-    """What one caller takes up: open calls, streams among them, bytes held.
+    """What one caller takes up: open calls, streams among them, bytes held; and how fast values get to him.
 
     Parameters
     ----------
     limit_bytes : int
         How many bytes may be held.
+
+    Attributes
+    ----------
+    bytes_per_s : float
+        How fast long values have arrived at him of late, in bytes per second; 0 as long as none has.
     """
 
-    __slots__ = ("_asking", "_held", "calls", "held_bytes", "limit_bytes", "streams")
+    __slots__ = ("_asking", "_held", "bytes_per_s", "calls", "held_bytes", "limit_bytes", "streams")
 
     def __init__(self, limit_bytes: int) -> None:
         self.limit_bytes = limit_bytes
         self.calls = 0
         self.streams = 0
         self.held_bytes = 0
+        self.bytes_per_s = 0.0
         self._held: dict[str, int] = {}
         self._asking: set[str] = set()
 
@@ -108,6 +114,25 @@ class Usage:
             raise Busy(call.responder.target, _too_many_wait(call.caller))
         self._asking.add(call.call_id)
         self.streams += 1
+
+    def learn_rate(self, bytes_per_s: float) -> None:
+        """Take note how fast a value has arrived.
+
+        What is slow may be somebody who does not take what comes, so that a rate rises faster than it falls.
+
+        Examples
+        --------
+        >>> usage = Usage(1000)
+        >>> usage.learn_rate(10e6)
+        >>> usage.learn_rate(20e6)
+        >>> usage.bytes_per_s
+        15000000.0
+        >>> usage.learn_rate(5e6)
+        >>> usage.bytes_per_s
+        12500000.0
+        """
+        before = self.bytes_per_s or bytes_per_s
+        self.bytes_per_s = before + (bytes_per_s - before) * (0.5 if bytes_per_s > before else 0.25)
 
     def hold(self, call_id: str, size: int) -> bool:
         """Note how many bytes are held for a call; False when that is more than one caller may have."""

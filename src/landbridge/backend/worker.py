@@ -37,6 +37,7 @@ from .loading import load
 from .logs import record_meta
 from .output import capture
 from .running import STREAMS, Running, Style
+from .squeezing import Squeezing
 from .workerlink import INLINE_BYTES, Inbox, Kind, Message, in_memory, packed, receive
 
 __all__ = ["main"]
@@ -234,7 +235,10 @@ class _Worker:
             text = f"{call.target} is no longer in the file that is served. Serve it again."
             sink.failed(error_to_meta(InternalError(text)))
             return
-        running = Running(method, Style.of(method), call, sink)
+        # Compressed here, where the value is: less goes to the backend, which has enough to do.
+        rate: float = meta["bytes_per_s"]
+        squeezing = Squeezing(meta["codecs"], lambda: rate) if meta["codecs"] else None
+        running = Running(method, Style.of(method), call, sink, squeezing=squeezing)
         self._running = (number, running)
         _limit_memory(self._base_bytes, meta["memory_limit"])
         try:

@@ -167,6 +167,8 @@ class Workers:
             "wants_log": call.wants_log,
             "trace": call.trace,
             "memory_limit": running.memory_limit,
+            "codecs": list(running.squeezing.codecs) if running.squeezing is not None else [],
+            "bytes_per_s": running.squeezing.bytes_per_s() if running.squeezing is not None else 0.0,
         }
         if len(frame) <= INLINE_BYTES:
             worker.sent = True

@@ -29,6 +29,7 @@ from .lookup import describe
 from .objects import Handle
 from .observers import refuse_pickling
 from .options import DEFAULT, Options
+from .receiving import decoded
 from .request import Attempt
 from .types import types_of
 
@@ -354,7 +355,7 @@ class AsyncCall:
         return self._functions.stand_in(value) if callable(value) else value
 
     def _decoded(self, frame: memoryview | bytearray) -> object:
-        return wire.decode(frame, reference_of=partial(AsyncReference, self._network))
+        return decoded(frame, partial(AsyncReference, self._network))
 
     async def _ask_why(self, spec: ModuleSpec, name: str) -> None:
         """End with the module's own word on a method that it does not show us: unknown, or not shared with us."""

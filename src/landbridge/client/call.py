@@ -23,6 +23,7 @@ from .loop import in_io_thread, io_loop, stay_if_exiting
 from .objects import Handle
 from .observers import refuse_pickling
 from .options import DEFAULT, Options
+from .receiving import decoded
 from .watching import View, shown
 
 if TYPE_CHECKING:
@@ -54,6 +55,8 @@ class Call:
         What the method last said of itself: `done`, `total` (None if unknown), `label`.
     bytes_sent, bytes_received : int
         What has travelled so far: the arguments, and the value or items.
+    bytes_saved : int
+        How much more the value or items would have been, had they not been compressed on their way.
     queue_place : int
         The call's place in the backend's queue, from 1; 0 when it runs.
     notice : str
@@ -79,6 +82,7 @@ class Call:
         self.progress: Progress | None = None
         self.bytes_sent = 0
         self.bytes_received = 0
+        self.bytes_saved = 0
         self.queue_place = 0
         self.notice = ""
         self.log_lines: deque[tuple[str, str]] = deque(maxlen=_LINES_KEPT)
@@ -260,7 +264,7 @@ class Call:
             raise self._changed("now returns one value")
 
     def _decoded(self, frame: memoryview | bytearray) -> object:
-        return wire.decode(frame, reference_of=self._referred)
+        return decoded(frame, self._referred)
 
     def _referred(self, data: wire.ReferenceData) -> object:
         refer = None if self._refer is None else self._refer()
@@ -406,13 +410,18 @@ class Call:
 
     def item_arrived(self, item: Item) -> None:
         """Take one item of a stream."""
-        self.bytes_received += len(item.frame)
+        self._count(item.frame)
         self._arrived.put(item)
+
+    def _count(self, frame: memoryview | bytearray) -> None:
+        self.bytes_received += len(frame)
+        self.bytes_saved += wire.saved_bytes(frame)
 
     def ended(self, frame: memoryview | bytearray | None, error: LandbridgeError | None) -> None:
         """Take the outcome."""
         self._frame, self._error = frame, error
-        self.bytes_received += len(frame) if frame is not None else 0
+        if frame is not None:
+            self._count(frame)
         self._ended_at = time.monotonic()
         self._ended = True
         self._request = None  # which knows us: the value is to go when nobody holds it, not when cycles are looked for

@@ -104,7 +104,8 @@ def call_html(call: Call) -> str:
         facts.insert(0, _progress_text(progress))
     if left_s is not None:
         facts.append(f"about {span_text(left_s)} left")
-    facts.append(f"{_size_text(call.bytes_sent)} sent, {_size_text(call.bytes_received)} received")
+    saved = f" ({_size_text(call.bytes_saved)} saved by compression)" if call.bytes_saved else ""
+    facts.append(f"{_size_text(call.bytes_sent)} sent, {_size_text(call.bytes_received)} received{saved}")
     parts.append(element("div", " · ".join(facts), class_="faint"))
     if call.log_lines:
         # Copied in one step, as the I/O thread adds lines meanwhile.

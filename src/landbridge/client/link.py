@@ -58,7 +58,6 @@ from ..protocol import (
     pack,
     unpack,
 )
-from ..settings import memory_bytes
 from ..tracing import outgoing_trace
 from .access import Access
 from .again import again_in
@@ -68,6 +67,7 @@ from .lookup import CATALOGUE, items
 from .objects import Handle, Leases
 from .observers import Observer
 from .pace import Pace
+from .receiving import codecs_meta, largest_bytes
 from .request import Attempt, Request
 
 __all__ = ["Link", "Request"]
@@ -109,7 +109,7 @@ class Link:
         self._deaf_since: float | None = None
         self._was_cut = False
         self._ids = _fresh_ids()
-        self._limit_bytes = memory_bytes() * 3 // 4
+        self._limit_bytes = largest_bytes()
         self._ticking: asyncio.Task[None] | None = None
         self._known_names: dict[Address, tuple[str, str]] = {}
         self._inbox = inbox_subscription(access.institute, access.person, self._conn_id)
@@ -241,7 +241,7 @@ class Link:
             window=max(SMALLEST_WINDOW, min(WINDOW, _CREDIT_BYTES // (len(self._calls) + 1))),
             limit=self._limit_bytes if target.member != DESCRIBE else _DESCRIPTION_BYTES,
             make_room=wire.room,
-            extras=request.extras,
+            extras={**codecs_meta(), **(request.extras or {})},
         )
         request.tries += 1
         attempt = request.attempt = Attempt(next(self._ids), caller, request)

@@ -11,6 +11,7 @@ from ..errors import CallLost, CallTimeout, Malformed, TooLarge
 from ..names import Address
 from ..protocol import DESCRIBE
 from .observers import Collecting, Waiting
+from .receiving import decoded
 
 if TYPE_CHECKING:
     from .link import Link
@@ -38,7 +39,7 @@ async def call(
     parts = wire.encode(arguments)
     waiting = Waiting(asyncio.get_running_loop())
     link.start(target, parts, wire.size_bytes(parts), waiting, timeout_s, idempotent=handle is not None, handle=handle)
-    return wire.decode(await waiting.future)
+    return decoded(await waiting.future)
 
 
 async def items(link: Link, target: Address, arguments: dict[str, object], *, timeout_s: float | None) -> list[object]:
@@ -61,7 +62,7 @@ async def items(link: Link, target: Address, arguments: dict[str, object], *, ti
                 raise Malformed(f"{target} gives more than {_ITEMS_KEPT:,} items")
             if size > _ITEMS_KEPT_BYTES:
                 raise TooLarge(f"The items of {target}", size, _ITEMS_KEPT_BYTES, "Ask for fewer")
-            found.append(wire.decode(item.frame))
+            found.append(decoded(item.frame))
             link.took(request, item)
     finally:
         link.cancel(request)  # does nothing once it has ended

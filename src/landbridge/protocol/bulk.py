@@ -33,6 +33,7 @@ _SMALLEST_LANE_WINDOW = 128 * 1024
 _SMALLEST_PART = 16 * 1024
 _MOST_EARLY = 4096
 _SHORT_BYTES = 1024 * 1024
+_SHORTEST_MEASURE_S = 0.01
 _PATIENCE_S = 5.0
 _LONGEST_PATIENCE_S = 20.0
 
@@ -54,12 +55,23 @@ def lane_window(receiving: int) -> int:
 
 
 class BulkOut:
-    """The sending side. A value is kept until the receiver says that it has all of it."""
+    """The sending side. A value is kept until the receiver says that it has all of it.
 
-    __slots__ = ("_arrived", "_crc", "_granted", "_marks", "_sent", "_values", "end")
+    Attributes
+    ----------
+    end : int
+        Where the last value ends.
+    bytes_per_s : float
+        How fast parts arrived when that was last measured; 0 if it was not.
+    """
+
+    __slots__ = ("_arrived", "_crc", "_granted", "_marks", "_sent", "_timed", "_values", "bytes_per_s", "end")
 
     def __init__(self) -> None:
         self.end = 0
+        self.bytes_per_s = 0.0
+        # Where and when the sending that is under way began: nothing is measured while there is nothing to send.
+        self._timed: tuple[int, float] | None = None
         self._arrived = 0
         self._granted = 0
         self._sent = 0
@@ -95,18 +107,32 @@ class BulkOut:
         """Take note up to where the receiver takes bytes; a smaller number than before is an old message."""
         self._granted = max(self._granted, granted)
 
-    def acknowledge(self, position: int) -> None:
+    def acknowledge(self, position: int, now: float = 0.0) -> None:
         """Let go of the values that have arrived whole; a place where no part ends is none that anybody can be at."""
         if position > self._sent and position in self._marks:
             self._sent, self._crc = position, self._marks[position]
         if position < self._arrived or (position != self._sent and position not in self._marks):
             return
         self._arrived = position
+        self._measure(now)
         values = self._values
         while values and values[0].begin + values[0].size <= position:
             values.popleft()
         for mark in [mark for mark in self._marks if mark < position]:
             del self._marks[mark]
+
+    def _measure(self, now: float) -> None:
+        if self._timed is None:
+            return
+        begin, since = self._timed
+        size, seconds = self._arrived - begin, now - since
+        idle = self._arrived == self._sent
+        # Much that arrives in no time had arrived before, and was only not looked at.
+        if size >= PART_BYTES and (idle or seconds >= _SHORTEST_MEASURE_S):
+            self.bytes_per_s = size / max(seconds, _SHORTEST_MEASURE_S / 10)
+            self._timed = self._arrived, now
+        if idle:
+            self._timed = None
 
     def rewind(self, position: int) -> int:
         """Send again from `position`, where the receiver misses a part; a smaller one than before is an old message.
@@ -126,6 +152,7 @@ class BulkOut:
         crc = self._marks.get(position)
         if crc is None:
             raise Malformed(f"no part begins at position {position}")
+        self._timed = None
         self._marks[self._sent] = self._crc  # it may have got further than it says
         size, self._sent, self._crc = self._sent - position, position, crc
         return size
@@ -134,9 +161,10 @@ class BulkOut:
         """Send again what is not known to have arrived: our side of the lane was cut."""
         self.rewind(self._arrived)
 
-    def take(self) -> list[list[_Bytes]]:
+    def take(self, now: float = 0.0) -> list[list[_Bytes]]:
         """Return the parts that may be sent now, each as the byte strings of one message."""
         messages: list[list[_Bytes]] = []
+        began = self._sent
         while self._sent < self.end:
             value = next(value for value in self._values if self._sent < value.begin + value.size)
             offset = self._sent - value.begin
@@ -157,6 +185,8 @@ class BulkOut:
                 meta["crc"] = crc
             messages.append([pack(Kind.PART, 0, meta), *body])
             self._sent += length
+        if messages and self._timed is None:
+            self._timed = began, now
         return messages
 
 

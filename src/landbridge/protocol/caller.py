@@ -292,7 +292,7 @@ class Caller:
     def _flush(self, now: float) -> list[Action]:
         actions: list[Action] = [Send("control", parts) for parts in self._out.take()]
         if self._in.lane_open:
-            actions.extend(Send("lane", parts) for parts in self._out.take_bulk())
+            actions.extend(Send("lane", parts) for parts in self._out.take_bulk(now))
         if actions:
             self._spoke = now
         if not self._in.lane_open and self._out.bulk is not None and self._out.bulk.waiting:

@@ -7,7 +7,7 @@
 =========== ==== ========= ========================================================= ===========================
 kind        code sent by   meta                                                      body
 =========== ==== ========= ========================================================= ===========================
-CALL        1    caller    granted, total?, timeout_s?, logs?, traceparent? …        arguments, unless total
+CALL        1    caller    granted, total?, timeout_s?, logs?, codecs?, keep? …      arguments, unless total
 PART        2    both      at, crc? (with the last of a value)                       next part of a long value
 BEAT        3    both      granted, next, bulk_granted?, bulk_next?, resend?;        none
                            from the backend also instance, place?
@@ -137,6 +137,7 @@ _FIELDS: dict[str, tuple[Any, int]] = {
     "place": (int, 1 << 32),
     "logs": (bool, 1),
     "keep": (bool, 1),
+    "codecs": (str, 64),
     "grant": (str, 2048),
     "stream": (str, 16),
     "text": (str, LOG_LIMIT),

@@ -455,7 +455,7 @@ class Responder:
         actions: list[Action] = [Send("inbox", parts) for parts in self.out.take()]
         bulk = self.out.bulk
         if bulk is not None and self._in.lane_open:
-            actions.extend(Send("lane", parts) for parts in self.out.take_bulk())
+            actions.extend(Send("lane", parts) for parts in self.out.take_bulk(now))
         if actions:
             self._spoke = self._moved = now
         if bulk is not None and bulk.waiting and not self._in.lane_open:

@@ -193,7 +193,7 @@ class Outgoing:
         arrived, bulk_next = meta.get("next"), meta.get("bulk_next", 0)
         if self.bulk is not None:
             self.bulk.grant(meta.get("bulk_granted", 0))
-            self.bulk.acknowledge(bulk_next)
+            self.bulk.acknowledge(bulk_next, now)
         if arrived is None or isinstance(self._kept, tuple):
             return []
         first = self._sequence - len(self._kept)
@@ -239,14 +239,21 @@ class Outgoing:
             queue.popleft()
         return messages
 
-    def take_bulk(self) -> list[list[_Bytes]]:
+    def take_bulk(self, now: float = 0.0) -> list[list[_Bytes]]:
         """Return the parts that may be sent now through the other lane."""
         if self.bulk is None or not self.bulk.waiting:
             return []
         if self._is_full is not None and self._is_full("lane"):
             self.held_back = "lane"
             return []
-        return self.bulk.take()
+        return self.bulk.take(now)
+
+    def measured(self) -> float:
+        """Return how fast long values have arrived since this was last asked, in bytes per second; 0 if none has."""
+        bytes_per_s = 0.0
+        if self.bulk is not None:
+            bytes_per_s, self.bulk.bytes_per_s = self.bulk.bytes_per_s, 0.0
+        return bytes_per_s
 
 
 def _cost(message: list[_Bytes]) -> int:

@@ -11,24 +11,29 @@ Examples
 """
 
 from .codec import decode, encode
-from .frame import DEFAULT, Limits, joined, size_bytes
+from .compression import COMPRESSED_FROM, compressed, readable
+from .frame import DEFAULT, Limits, joined, saved_bytes, size_bytes
 from .functions import Function
 from .references import ReferenceData, may_hold_references
 from .registry import UnknownType, register
 from .room import Room, room
 
 __all__ = [
+    "COMPRESSED_FROM",
     "DEFAULT",
     "Function",
     "Limits",
     "ReferenceData",
     "Room",
     "UnknownType",
+    "compressed",
     "decode",
     "encode",
     "joined",
     "may_hold_references",
+    "readable",
     "register",
     "room",
+    "saved_bytes",
     "size_bytes",
 ]

@@ -31,7 +31,7 @@ def _array(array: Array, sink: Sink) -> tuple[str, object]:
         return _string_array(array, sink)
     described = describe(dtype, array)
     order = order_of(array)
-    return "nd", [described, list(array.shape), order, sink.put(pack_bytes(array, order))]
+    return "nd", [described, list(array.shape), order, sink.put(pack_bytes(array, order), array.dtype.itemsize)]
 
 
 def pack_bytes(array: Array, order: Order) -> Part:
@@ -237,7 +237,7 @@ def put_pieces(pieces: list[bytes | None], sink: Sink) -> list[bytes | int | Non
     offsets = np.array([0, *accumulate(0 if piece is None else len(piece) for piece in pieces)], dtype="<i8")
     absent = bytes(piece is None for piece in pieces)
     return [
-        sink.put(offsets.view(np.uint8).data),
+        sink.put(offsets.view(np.uint8).data, offsets.itemsize),
         sink.put(b"".join(piece for piece in pieces if piece)),
         sink.put(absent) if any(absent) else None,
     ]

@@ -129,7 +129,7 @@ def _array_head(length: int) -> bytes:
 _idle: list[_Writer] = []
 
 
-def encode(value: object) -> list[Part]:
+def encode(value: object, *, itemsizes: list[int] | None = None) -> list[Part]:
     """Return the parts of one frame holding `value`.
 
     Arrays are not copied if they are contiguous: the parts are views of them, so send before changing them.
@@ -138,6 +138,8 @@ def encode(value: object) -> list[Part]:
     ----------
     value : object
         Any value that travels; ``spec/wire.md`` lists the types.
+    itemsizes : list of int, optional
+        Is filled with the size of the items of each buffer, in bytes, for whoever compresses them.
 
     Returns
     -------
@@ -172,6 +174,8 @@ def encode(value: object) -> list[Part]:
         if len(writer.buffers) > DEFAULT.buffers:
             raise CannotTravel("value", f"it has more than {DEFAULT.buffers:,} long arrays or texts", _JOIN_ARRAYS)
         parts = frame_parts(header, writer.buffers)
+        if itemsizes is not None:
+            itemsizes += writer.itemsizes
     except Refused as refused:
         raise _cannot_travel(value, refused) from refused.__cause__
     except UnicodeEncodeError as error:
@@ -181,7 +185,7 @@ def encode(value: object) -> list[Part]:
     except TooMany:
         raise CannotTravel("value", f"it has more than {DEFAULT.items:,} entries", _USE_ARRAYS) from None
     if writer.buffers or writer.rewrite:
-        writer.buffers, writer.rewrite = [], False
+        writer.buffers, writer.itemsizes, writer.rewrite = [], [], False
     if not grown:  # a packer never gives back the memory of its largest message
         _idle.append(writer)
     return parts
@@ -204,7 +208,7 @@ def _shortened(writer: _Writer, value: object, header: bytes) -> bytes:
     """Return the header with long texts moved to buffers; looking for them is only worth it if there is much header."""
     if len(header) >= 2**24 or _MARK_OF_LONG_TEXT.search(header):
         writer.rewrite = True
-        writer.buffers = []
+        writer.buffers, writer.itemsizes = [], []
         header = writer.pack(value)
     if len(header) > DEFAULT.header_bytes:
         raise TooLarge("The part of the value that is not arrays", len(header), DEFAULT.header_bytes, _USE_ARRAYS)

@@ -165,7 +165,7 @@ def _arrow_text(chunked: Any, sink: Sink) -> list[bytes | int | None]:
         offsets = offsets - start
     absent = np.asarray(text.is_null()).view(np.uint8) if text.null_count else None
     return [
-        sink.put(offsets.view(np.uint8).data),
+        sink.put(offsets.view(np.uint8).data, offsets.itemsize),
         sink.put(memoryview(content).cast("B")[start:stop] if stop > start else b""),
         None if absent is None else sink.put(absent.data),
     ]

@@ -9,7 +9,7 @@ from types import NoneType
 from typing import Any
 
 from ..errors import Malformed
-from .frame import Sink, Source
+from .frame import Sink, Source, header_of
 from .tags import decodes, encodes, fields
 
 __all__ = ["ReferenceData", "ReferenceOf", "may_hold_references"]
@@ -63,9 +63,7 @@ def may_hold_references(frame: bytes | bytearray | memoryview) -> bool:
     >>> may_hold_references(b"".join(encode({"first": 2006})))
     False
     """
-    header_len, n_buffers = int.from_bytes(frame[4:8], "little"), int.from_bytes(frame[8:12], "little")
-    begin = 12 + 8 * n_buffers
-    return _MARK in bytes(frame[begin : begin + min(header_len, len(frame))])
+    return _MARK in header_of(frame)
 
 
 @encodes(ReferenceData)

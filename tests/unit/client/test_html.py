@@ -287,6 +287,9 @@ def test_a_card_shows_where_a_call_stands():
     for part in ("50%", "years 20/40", "about 0.0 s left", "800 B sent, 12.3 MB received", "line 4line 5", "line 8"):
         assert part in text
     assert "line 3" not in text
+    assert "saved" not in text
+    call.bytes_saved = 1_500_000
+    assert "12.3 MB received (1.5 MB saved by compression)" in text_of(call_html(call))
     call.ended(None, errors.CallCancelled(call.target, "running"))
     text = text_of(call_html(call))
     assert "cancelled; its code runs on at the backend" in text

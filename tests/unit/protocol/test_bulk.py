@@ -93,6 +93,43 @@ def test_the_last_bytes_of_a_value_are_sent_however_few():
     assert [one.body.nbytes for one in read(out.take())] == [10]
 
 
+def test_how_fast_parts_arrive_is_measured_while_there_is_something_to_send():
+    out = sending(bytes(8 * MB), granted=PLENTY)
+    out.take(10.0)
+    out.acknowledge(4 * MB, 12.0)
+    assert out.bytes_per_s == 2 * MB
+    out.acknowledge(8 * MB, 13.0)
+    assert out.bytes_per_s == 4 * MB
+    out.put([bytes(2 * MB)], 2 * MB)
+    out.take(1000.0)  # nothing was under way in between
+    out.acknowledge(10 * MB, 1001.0)
+    assert out.bytes_per_s == 2 * MB
+
+
+def test_what_had_arrived_before_it_was_looked_at_is_not_taken_for_a_fast_line():
+    out = sending(bytes(8 * MB), granted=PLENTY)
+    out.take(0.0)
+    out.acknowledge(4 * MB, 1.0)
+    out.acknowledge(6 * MB, 1.001)
+    assert out.bytes_per_s == 4 * MB
+    out.acknowledge(7 * MB, 1.5)
+    assert out.bytes_per_s == 6 * MB
+
+
+def test_too_little_to_measure_and_what_is_sent_again_say_nothing():
+    out = sending(bytes(2 * MB), granted=PLENTY)
+    out.take(0.0)
+    out.acknowledge(PART_BYTES, 0.001)
+    assert out.bytes_per_s == 0
+    out.rewind(PART_BYTES)
+    out.acknowledge(2 * PART_BYTES, 5.0)
+    assert out.bytes_per_s == 0
+    short = sending(bytes(1000), granted=PLENTY)
+    short.take(0.0)
+    short.acknowledge(1000, 1.0)
+    assert short.bytes_per_s == 0
+
+
 def test_a_value_is_let_go_of_when_all_of_it_has_arrived():
     out = sending(bytes(100), bytes(50), granted=PLENTY)
     out.take()
