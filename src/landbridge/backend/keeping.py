@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from .. import wire
 from ..contract import read_module
-from ..errors import UnknownMember
+from ..errors import ObjectGone, UnknownMember
 from ..names import SERVICE_PERSON, nearest
 from ..protocol import ObjectSubject
 from ..security import Caller, KeyPair
@@ -18,7 +19,7 @@ from ..settings import memory_bytes
 from .execution import Fetch, own_errors
 from .expose import Verbs
 from .offer import Offer, Served
-from .references import Kept, Limits, References
+from .references import WHY_GONE, Kept, Limits, References
 from .running import Keep, Style
 from .spill import SpillFolder
 
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 __all__ = ["REFERENCE_VERBS", "Keeper", "Keeping"]
 
 _LONGEST_PIN_DAYS = 365.0
+_OPENED = 64
 _MEMORY_SHARE = 8
 """Kept values may take one part in so many of the machine's memory; more goes to disk."""
 
@@ -82,6 +84,7 @@ class Keeper:
             folder=None if keeping.folder is None else SpillFolder(keeping.folder),
         )
         self._verbs = _read_verbs()
+        self._opened: deque[Kept] = deque()
 
     def keep(self, caller: Caller, session: str, member: str) -> Keep:
         """Return what keeps the value of a call, and gives what its caller gets instead."""
@@ -105,8 +108,16 @@ class Keeper:
         kept = self.references.find(subject.object_id, caller, session, grant, subject.method, self._clock())
         if grant is not None and kept.caller != caller and subject.method in ("pin", "grant"):
             raise UnknownMember(f"a granted reference of {self._offer.name}", subject.method, None)
-        reference = Reference(kept, self.references, self._offer.check_onward, self._keeping.opens)
+        reference = Reference(
+            kept, self.references, self._offer.check_onward, self._keeping.opens, self._remember_opened
+        )
         return Served(method, Style.of(method), (), None, function=partial(method.function, reference))
+
+    def _remember_opened(self, kept: Kept) -> None:
+        """Have few values open at a time: each of those on disk has a descriptor."""
+        self._opened.append(kept)
+        while len(self._opened) > _OPENED:
+            self._opened.popleft().opened = None
 
     def fetch(self, data: wire.ReferenceData, caller: str, lazily: bool) -> object:
         """Return the value of a reference that `caller` gave to a method here, wherever it is kept."""
@@ -116,7 +127,11 @@ class Keeper:
         who = Caller(institute, person)
         if data.grant is not None:
             who = Caller(data.module.partition("/")[0], SERVICE_PERSON)
-        return self.references.find(data.value_id, who, None, data.grant, "value", self._clock()).value()
+        kept = self.references.find(data.value_id, who, None, data.grant, "value", self._clock())
+        try:
+            return kept.value()
+        except FileNotFoundError:
+            raise ObjectGone(f"The value of {data.module}.{kept.member} that was given", WHY_GONE) from None
 
 
 class Reference:
@@ -132,6 +147,8 @@ class Reference:
         Tells whether what a member made for a caller may go to an institute; raises `PermissionDenied` if not.
     opens : callable
         Tells what can be asked of a value as of a data set; None when it is none.
+    remember : callable
+        Takes note that the value has been opened.
     """
 
     def __init__(
@@ -140,17 +157,23 @@ class Reference:
         references: References,
         may_go: Callable[[str, Caller, str], None],
         opens: Callable[[object], Verbs | None],
+        remember: Callable[[Kept], None],
     ) -> None:
-        self._kept, self._references, self._may_go, self._opens = kept, references, may_go, opens
+        self._kept, self._references, self._may_go = kept, references, may_go
+        self._opens, self._remember = opens, remember
 
     def get(self) -> Any:
         """Return the value."""
-        return self._kept.value()
+        with own_errors():
+            try:
+                return self._kept.value()
+            except FileNotFoundError:
+                raise ObjectGone(f"The value of {self._kept.member} that was asked for", WHY_GONE) from None
 
     def info(self) -> dict[str, Any]:
         """Return what is said of the value, and how it is kept."""
         kept = self._kept
-        state = "lazy" if kept.frame is None else "on disk" if kept.spilled else "in memory"
+        state = "on disk" if kept.spilled else "lazy" if kept.frame is None else "in memory"
         return {**kept.summary, "state": state, "pinned_until": kept.pinned_until or None}
 
     def pin(self, days: float) -> dict[str, Any]:
@@ -182,11 +205,14 @@ class Reference:
 
     def _asked(self, verb: str) -> Callable[..., Any]:
         kept = self._kept
-        if kept.opened is None:
-            kept.opened = self._opens(kept.value())
-            if kept.opened is None:
+        opened = kept.opened
+        if opened is None:
+            opened = self._opens(self.get())
+            if opened is None:
                 raise TypeError(f"it is a {kept.summary['type']}, and only data sets can be opened; get it instead")
-        return kept.opened[verb]
+            kept.opened = opened
+            self._remember(kept)
+        return opened[verb]
 
 
 def _read_verbs() -> dict[str, Method]:

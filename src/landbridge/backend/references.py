@@ -6,7 +6,7 @@ import logging
 import secrets
 import threading
 import time
-from collections import Counter, defaultdict
+from collections import Counter
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -21,7 +21,7 @@ from .spill import SpillFolder
 from .summary import is_lazy, summary_of
 from .threads import Pool
 
-__all__ = ["EACH", "Kept", "Limits", "References"]
+__all__ = ["EACH", "WHY_GONE", "Kept", "Limits", "References"]
 
 _log = logging.getLogger(__name__)
 
@@ -29,6 +29,12 @@ EACH = 20_000
 """References that one caller may hold at a backend."""
 
 _GRANT_S = 600
+_PINNED_SHARE = 2
+_CONNECTIONS_EACH = 1000
+"""From how many connections a caller may hold values; of more, the oldest no longer do."""
+
+_FROM_BEFORE = ""
+"""Stands for the connections that held a value before this backend was started anew."""
 
 
 @dataclass(frozen=True)
@@ -71,11 +77,11 @@ class Kept:
     summary : dict
         What is said of it.
     frame : memoryview or None
-        The value as on the wire, in memory or on disk.
+        The value as on the wire, if it is in memory.
     lazy : object
         The value itself, if it is lazy.
-    spilled : bool
-        Whether it is on disk.
+    folder : SpillFolder or None
+        Where it is on disk, if it is.
     sessions : set
         Who holds it.
     pinned_until : float
@@ -95,18 +101,30 @@ class Kept:
     summary: dict[str, Any]
     frame: memoryview | None = None
     lazy: object = None
-    spilled: bool = False
+    folder: SpillFolder | None = None
     sessions: set[Session] = field(default_factory=set)
     pinned_until: float = 0.0
     granted_until: float = 0.0
     used: float = 0.0
     opened: Verbs | None = None
 
+    @property
+    def spilled(self) -> bool:
+        """Whether it is on disk."""
+        return self.folder is not None
+
     def value(self) -> object:
-        """Return the value; its arrays are views of what is kept, and cannot be written to."""
-        if self.frame is None:
-            return self.lazy
-        return wire.decode(self.frame.toreadonly(), read_only=True)
+        """Return the value; its arrays are views of what is kept, and cannot be written to.
+
+        Raises
+        ------
+        FileNotFoundError
+            When it was let go of since it was found.
+        """
+        frame, folder = self.frame, self.folder
+        if folder is not None:
+            frame = folder.map(self.value_id)
+        return self.lazy if frame is None else wire.decode(frame.toreadonly(), read_only=True)
 
     def record(self) -> dict[str, Any]:
         """Return what is noted beside it on disk."""
@@ -114,8 +132,8 @@ class Kept:
             "caller": list(self.caller),
             "member": self.member,
             "summary": self.summary,
-            "sessions": [session for _, session in self.sessions],
             "pinned_until": self.pinned_until,
+            "granted_until": self.granted_until,
         }
 
 
@@ -140,8 +158,9 @@ class References:
         self._module, self._instance, self._limits = module, instance, limits
         self._key, self._folder = key, folder
         self._kept: dict[str, Kept] = {}
-        self._held: defaultdict[Session, set[str]] = defaultdict(set)
+        self._held: dict[Session, set[str]] = {}
         self._leases: dict[Session, float] = {}
+        self._connections_of: dict[Caller, dict[str, None]] = {}
         # Held for moments only, as the loop that does the I/O waits for it, too. Values are kept by the threads that
         # made them, and written to disk by them: one at a time, under a lock that nobody else waits for.
         self._lock = threading.RLock()
@@ -156,19 +175,22 @@ class References:
         return len(self._kept)
 
     def take_up(self, now: float) -> None:
-        """Take up what an earlier run of this backend has left on disk; whoever held it has the time of a lease."""
+        """Take up what an earlier run of this backend has left on disk.
+
+        It is held for its caller, whatever connection held it, for the time of a lease, and for as long as any
+        connection of that caller renews its own.
+        """
         if self._folder is None:
             return
-        for value_id, record in self._folder.records():
+        for value_id, size, record in self._folder.records():
             try:
-                kept = _from_record(value_id, record, self._folder.map(value_id))
-            except (OSError, LookupError, TypeError, ValueError):
+                kept = _from_record(value_id, size, record, self._folder)
+            except (LookupError, TypeError, ValueError):
                 self._folder.remove(value_id)
                 continue
             with self._lock:
                 self._add(kept)
-                for session in kept.sessions:
-                    self._hold(kept, session, now)
+                self._hold(kept, (kept.caller, _FROM_BEFORE), now)
 
     def keep(self, value: object, caller: Caller, session: str, member: str, now: float) -> wire.ReferenceData:
         """Keep a value that a method has returned, and return what its caller gets instead.
@@ -219,13 +241,13 @@ class References:
         """
         with self._lock:
             kept = self._kept.get(value_id)
-            own = kept is not None and kept.caller == caller
-            if kept is None or not (own or grant is not None):
-                raise ObjectGone(f"The value of {self._module} whose {what} was asked for", _WHY_GONE)
+            if kept is None or (grant is None and kept.caller != caller):
+                raise ObjectGone(f"The value of {self._module} whose {what} was asked for", WHY_GONE)
             kept.used = now
-            if own and session is not None:
+            if grant is None and session is not None:
                 self._hold(kept, (caller, session), now)
-        if not own and grant is not None:
+                self._let_go(kept, (caller, _FROM_BEFORE))
+        if grant is not None:
             self._check_grant(kept, caller, grant)
         return kept
 
@@ -253,43 +275,50 @@ class References:
             When there is no room on disk.
         """
         target = f"{self._module}.{kept.member}"
-        if kept.frame is None:
+        if kept.frame is None and not kept.spilled:
             raise Busy(target, "its value is lazy, and only what has been computed can be pinned")
         before, kept.pinned_until = kept.pinned_until, time.time() + days * 86_400 if days else 0.0
         try:
             with self._spilling:
-                if kept.spilled:
-                    self._note(kept, target)
-                elif days:
+                self._check_pins(kept, target)
+                if not kept.spilled and days:
                     self._spill(kept, target)
+                elif kept.spilled:
+                    self._note(kept, target)
+            if kept.value_id not in self._kept:
+                raise ObjectGone(f"The value of {self._module} that was to be pinned", WHY_GONE)
         except BaseException:
             kept.pinned_until = before
             raise
 
+    def _check_pins(self, kept: Kept, target: str) -> None:
+        with self._lock:
+            own = [each.size for each in self._kept.values() if each.caller == kept.caller and each.pinned_until]
+        limit = self._limits.each_bytes // _PINNED_SHARE
+        if kept.pinned_until and sum(own) > limit:  # what is kept for longer must leave room for what is not
+            raise Busy(target, f"{kept.caller} would have {sum(own):,} bytes pinned; at most {limit:,} can be")
+
     def renew(self, caller: Caller, session: str, now: float) -> None:
         """Take note that a caller's connection is still there."""
         with self._lock:
-            if (caller, session) in self._leases:
-                self._leases[caller, session] = now + LEASE_S
+            for held in ((caller, session), (caller, _FROM_BEFORE)):
+                if held in self._leases:
+                    self._leases[held] = now + LEASE_S
 
     def release(self, value_id: str, caller: Caller, session: str) -> None:
         """Take note that a connection no longer holds a value; it goes when nobody does and nothing else keeps it."""
         with self._lock:
             kept = self._kept.get(value_id)
             if kept is not None and kept.caller == caller:
-                self._held[caller, session].discard(value_id)
                 self._let_go(kept, (caller, session))
+                self._let_go(kept, (caller, _FROM_BEFORE))
                 self._drop_if_free(kept)
 
     def expire(self, now: float) -> None:
         """Let go of what nobody has a lease for any more."""
         with self._lock:
             for session in [session for session, until in self._leases.items() if now >= until]:
-                del self._leases[session]
-                for value_id in self._held.pop(session, ()):
-                    kept = self._kept.get(value_id)
-                    if kept is not None:
-                        self._let_go(kept, session)
+                self._end(session)
             for value_id in list(self._unheld):
                 self._drop_if_free(self._kept[value_id])
 
@@ -307,14 +336,36 @@ class References:
             self._memory += kept.size
 
     def _hold(self, kept: Kept, session: Session, now: float) -> None:
+        if session not in self._leases:
+            caller = session[0]
+            own = self._connections_of.setdefault(caller, {})
+            if len(own) >= _CONNECTIONS_EACH:
+                self._end((caller, next(iter(own))))
+            own[session[1]] = None
         kept.sessions.add(session)
         self._unheld.discard(kept.value_id)
-        self._held[session].add(kept.value_id)
+        self._held.setdefault(session, set()).add(kept.value_id)
         self._leases[session] = now + LEASE_S
 
+    def _end(self, session: Session) -> None:
+        """Take note that a connection holds nothing any more."""
+        self._leases.pop(session, None)
+        caller, connection = session
+        own = self._connections_of.get(caller, {})
+        own.pop(connection, None)
+        if not own:
+            self._connections_of.pop(caller, None)
+        for value_id in list(self._held.get(session, ())):
+            self._let_go(self._kept[value_id], session)
+        self._held.pop(session, None)
+
     def _let_go(self, kept: Kept, session: Session) -> None:
+        held = self._held.get(session)
+        if held is None:
+            return
+        held.discard(kept.value_id)
         kept.sessions.discard(session)
-        if not kept.sessions:
+        if not kept.sessions and kept.value_id in self._kept:
             self._unheld.add(kept.value_id)
 
     def _drop_if_free(self, kept: Kept) -> None:
@@ -375,7 +426,7 @@ class References:
             self._disk += kept.size
             frame, record = kept.frame, kept.record()
         try:
-            mapped = self._folder.write(kept.value_id, frame, record)
+            self._folder.write(kept.value_id, frame, record)
         except OSError as error:
             with self._lock:
                 self._disk -= kept.size
@@ -385,15 +436,17 @@ class References:
                 self._disk -= kept.size
                 self._remove(kept.value_id)
                 return
-            kept.frame, kept.spilled = mapped, True
+            kept.frame, kept.folder = None, self._folder
             kept.opened = None  # which holds the memory that is to become free
             self._memory -= kept.size
 
     def _note(self, kept: Kept, target: str) -> None:
         if self._folder is None:
             return
+        with self._lock:
+            record = kept.record()
         try:
-            self._folder.note(kept.value_id, kept.record())
+            self._folder.note(kept.value_id, record)
         except OSError as error:
             raise _disk_fails(target, error) from None
 
@@ -403,23 +456,21 @@ def _disk_fails(target: str, error: OSError) -> Busy:
     return Busy(target, f"its backend cannot write to its disk ({error.strerror or error})")
 
 
-_WHY_GONE = (
+WHY_GONE = (
     "it was released, whoever held it was not heard of for ten minutes, its backend was started anew, or it was made "
     "for somebody else. To keep one for longer, pin it"
 )
 
 
-def _from_record(value_id: str, record: dict[str, Any], frame: memoryview) -> Kept:
+def _from_record(value_id: str, size: int, record: dict[str, Any], folder: SpillFolder) -> Kept:
     institute, person = record["caller"]
-    caller = Caller(str(institute), str(person))
     return Kept(
         value_id,
-        caller,
+        Caller(str(institute), str(person)),
         str(record["member"]),
-        len(frame),
+        size,
         dict(record["summary"]),
-        frame=frame,
-        spilled=True,
-        sessions={(caller, str(session)) for session in record["sessions"]},
+        folder=folder,
         pinned_until=float(record["pinned_until"]),
+        granted_until=float(record["granted_until"]),
     )

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import logging
 import mmap
 import os
 import re
@@ -16,6 +18,7 @@ from ..errors import Malformed
 
 __all__ = ["SpillFolder"]
 
+_log = logging.getLogger(__name__)
 _ID = re.compile(r"[0-9a-f]{32}")
 _RECORD_BYTES = 64 * 1024
 _STEP_BYTES = 64 * 1024 * 1024
@@ -33,8 +36,8 @@ class SpillFolder:
     def __init__(self, path: Path) -> None:
         self._path = path
 
-    def write(self, value_id: str, frame: memoryview, record: dict[str, Any]) -> memoryview:
-        """Put a value on disk whole or not at all, and return it as a map of the file.
+    def write(self, value_id: str, frame: memoryview, record: dict[str, Any]) -> None:
+        """Put a value on disk whole or not at all, as far as this process is concerned: no power cut is waited for.
 
         Raises
         ------
@@ -56,17 +59,19 @@ class SpillFolder:
             raise
         try:
             self.note(value_id, record)
-            return self.map(value_id)
         except BaseException:
             self.remove(value_id)
             raise
 
     def note(self, value_id: str, record: dict[str, Any]) -> None:
         """Write anew who may have a value, and how long."""
+        written = json.dumps(record)
+        if len(written) > _RECORD_BYTES:  # or the next start would take it for damaged
+            raise OSError(errno.EFBIG, "what is said of the value is too long")
         handle, temporary = tempfile.mkstemp(dir=self._path, prefix=".new-")
         try:
             with open(handle, "w", encoding="utf-8") as file:
-                json.dump(record, file)
+                file.write(written)
             os.replace(temporary, self._record(value_id))
         except BaseException:
             with suppress(FileNotFoundError):
@@ -74,7 +79,10 @@ class SpillFolder:
             raise
 
     def map(self, value_id: str) -> memoryview:
-        """Return a value on disk as read-only memory, which costs nothing until it is read."""
+        """Return a value on disk as read-only memory, which costs nothing until it is read.
+
+        A map holds a descriptor of its own, so nobody keeps one for longer than he reads.
+        """
         with open(self._frame(value_id), "rb") as file:
             return memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
 
@@ -84,8 +92,11 @@ class SpillFolder:
             with suppress(OSError):
                 path.unlink()
 
-    def records(self) -> Iterator[tuple[str, dict[str, Any]]]:
-        """Go through the values that an earlier run has left, with what was noted; what is not whole is removed."""
+    def records(self) -> Iterator[tuple[str, int, dict[str, Any]]]:
+        """Go through the values that an earlier run has left: id, size in bytes, and what was noted.
+
+        What is not whole is removed; what only cannot be read now stays there.
+        """
         if not self._path.is_dir():
             return
         for path in sorted(self._path.iterdir()):
@@ -95,9 +106,15 @@ class SpillFolder:
                     path.unlink()
             elif path.suffix == ".json" and _ID.fullmatch(value_id):
                 try:
-                    yield value_id, self._read(path)
-                except (OSError, ValueError, RecursionError, Malformed):
+                    record, size = self._read(path), self._frame(value_id).stat().st_size
+                    if not size:
+                        raise Malformed("a kept value is empty")
+                except (ValueError, RecursionError, Malformed, FileNotFoundError):
                     self.remove(value_id)
+                except OSError:
+                    _log.warning("a kept value of an earlier run cannot be read now, and stays on disk: %s", value_id)
+                else:
+                    yield value_id, size, record
             elif path.suffix == ".frame" and not self._record(value_id).exists():
                 self.remove(value_id)
 

@@ -11,7 +11,8 @@ from ..errors import printable
 __all__ = ["is_lazy", "summary_of"]
 
 _PREVIEW_CHARS = 2000
-_NAMES = 200
+_NAMES = 100
+_NAME_CHARS = 60
 _TITLE_CHARS = 200
 
 
@@ -44,16 +45,16 @@ def summary_of(value: object, size: int | None) -> dict[str, Any]:
         said["bytes"] = size
     dims = getattr(value, "sizes", None)
     if dims is not None and kind.__module__.startswith("xarray."):
-        said["dims"] = {str(name): int(length) for name, length in islice(dims.items(), _NAMES)}
+        said["dims"] = {printable(str(name), _NAME_CHARS): int(length) for name, length in islice(dims.items(), _NAMES)}
         variables = getattr(value, "data_vars", None)
         if variables is not None:
             dtypes = islice(variables.items(), _NAMES)
-            said["dtypes"] = {printable(str(name), _TITLE_CHARS): str(each.dtype) for name, each in dtypes}
+            said["dtypes"] = {printable(str(name), _NAME_CHARS): _dtype(each) for name, each in dtypes}
         else:
-            said["dtype"] = str(value.dtype)  # type: ignore[attr-defined]
+            said["dtype"] = _dtype(value)
     elif kind.__module__ == "numpy" and hasattr(value, "shape"):
         said["shape"] = list(value.shape)
-        said["dtype"] = str(value.dtype)  # type: ignore[attr-defined]
+        said["dtype"] = _dtype(value)
     said["preview"] = _preview(value, said)
     return said
 
@@ -62,6 +63,10 @@ def _type_name(kind: type) -> str:
     module = kind.__module__
     name = f"{module.partition('.')[0]}.{kind.__qualname__}" if module != "builtins" else kind.__qualname__
     return printable(name, _TITLE_CHARS)
+
+
+def _dtype(value: Any) -> str:
+    return printable(str(value.dtype), _NAME_CHARS)
 
 
 def _preview(value: object, said: dict[str, Any]) -> str:

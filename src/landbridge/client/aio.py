@@ -181,8 +181,8 @@ class AsyncMethod:
         """Call the method, leave its value where it was made, and return a reference, as `Method.keep` does."""
         call = AsyncCall(self._network, self._address, args, kwargs, self._options, self._handle, keeps=True)
         kept = await call
-        if not isinstance(kept, AsyncReference):
-            raise Malformed(f"{self._address} was to keep its value, and sent it")
+        if not isinstance(kept, AsyncReference) or kept.target != str(self._address):
+            raise Malformed(f"{self._address} was to keep its value, and answered with something else")
         return kept
 
     def options(self, *, timeout_s: float | None = None, logs: bool = False) -> AsyncMethod:

@@ -79,8 +79,8 @@ class Method:
         if self._spec.streams:
             raise TypeError(f"{self._address} is a stream, and only a single value can be kept")
         kept = self._waited_for(args, kwargs, {**(self._extras or {}), "keep": True})
-        if not isinstance(kept, Reference):
-            raise Malformed(f"{self._address} was to keep its value, and sent it")
+        if not isinstance(kept, Reference) or kept.target != str(self._address):
+            raise Malformed(f"{self._address} was to keep its value, and answered with something else")
         return kept
 
     def _waited_for(self, args: tuple[Any, ...], kwargs: dict[str, Any], extras: dict[str, Any] | None) -> Any:

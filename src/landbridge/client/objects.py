@@ -50,6 +50,11 @@ class Handle:
                 return cls(where, instance, object_id)
         raise Malformed(f"{where} makes something that is no object")
 
+    @property
+    def backend(self) -> tuple[str, str, str]:
+        """The backend: institute, module and instance, as others may give their instances the same id."""
+        return self.where.institute, self.where.module, self.instance
+
     def lease(self) -> Handle:
         """Return a copy for `Leases`: what renews the lease must not be what holds the object."""
         return Handle(self.where, self.instance, self.object_id, self.kind)
@@ -65,21 +70,21 @@ class Leases:
     def __init__(self, link: Link) -> None:
         self._link = link
         self._leases: set[Handle] = set()
-        self._held: Counter[str] = Counter()  # several may stand for one kept value
+        self._held: Counter[tuple[str, ...]] = Counter()  # several may stand for one kept value
         self._renewed_at = 0.0
 
     def keep(self, lease: Handle) -> None:
         """Renew the lease of an object from now on."""
         self._leases.add(lease)
-        self._held[lease.object_id] += 1
+        self._held[*lease.backend, lease.object_id] += 1
 
     def release(self, lease: Handle) -> None:
         """Let the backend let go of an object."""
         if lease in self._leases:
             self._leases.discard(lease)
-            self._held[lease.object_id] -= 1
-            if not self._held[lease.object_id]:
-                del self._held[lease.object_id]
+            self._held[*lease.backend, lease.object_id] -= 1
+            if not self._held[*lease.backend, lease.object_id]:
+                del self._held[*lease.backend, lease.object_id]
                 self._link.tell(lease, RELEASE)
 
     def tick(self, now: float) -> None:
@@ -90,7 +95,8 @@ class Leases:
                 if lease.kind == "object":
                     self._link.tell(lease, RENEW)
             # One message keeps all values that a backend keeps for this connection.
-            for lease in {lease.instance: lease for lease in self._leases if lease.kind == "ref"}.values():
+            kept = {lease.backend: lease for lease in self._leases if lease.kind == "ref"}
+            for lease in kept.values():
                 self._link.tell(lease, RENEW)
 
 

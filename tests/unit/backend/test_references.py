@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import errno
+import gc
+import os
+from pathlib import Path
+
 import numpy as np
 import pytest
+import xarray as xr
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
@@ -86,13 +92,13 @@ def test_a_grant_that_ends_in_mid_transfer_does_not_take_away_what_is_being_sent
     kept = references(SpillFolder(folder), memory_bytes=1000)
     data = kept.keep(np.arange(1000.0), ANNA, HERE, "field", 0.0)  # goes to disk at once
     grant = kept.grant(kept.find(data.value_id, ANNA, HERE, None, "grant", 0.0), "gfz")
-    sent = kept.find(data.value_id, Caller("gfz", "_M"), THERE, grant, "value", 0.0)
+    sent = kept.find(data.value_id, Caller("gfz", "_M"), THERE, grant, "value", 0.0).value()
     kept.release(data.value_id, ANNA, HERE)
     now[0] += 601
     kept.expire(1.0)
     kept.close()
     assert len(kept) == 0
-    np.testing.assert_array_equal(sent.value(), np.arange(1000.0))
+    np.testing.assert_array_equal(sent, np.arange(1000.0))
 
 
 def test_a_grant_of_another_key_or_module_opens_nothing():
@@ -172,6 +178,101 @@ def test_what_is_damaged_on_disk_is_removed_at_the_next_start(tmp_path, damage):
     after.take_up(0.0)
     assert len(after) == 0
     assert list(folder.iterdir()) == []
+
+
+def pinned(kept, data, days=1.0, caller=ANNA):
+    found = kept.find(data.value_id, caller, HERE, None, "pin", 0.0)
+    kept.pin(found, days)
+    return found
+
+
+def test_values_on_disk_hold_no_descriptors(tmp_path):
+    kept = references(SpillFolder(tmp_path / "values"))
+    before = len(os.listdir("/proc/self/fd"))
+    for number in range(50):
+        assert pinned(kept, kept.keep(number, ANNA, HERE, "field", 0.0)).value() == number
+    gc.collect()
+    assert len(os.listdir("/proc/self/fd")) <= before + 1
+
+
+def test_what_cannot_be_read_at_a_start_stays_on_disk(tmp_path, monkeypatch):
+    folder = tmp_path / "values"
+    before = references(SpillFolder(folder))
+    data = before.keep(1, ANNA, HERE, "field", 0.0)
+    pinned(before, data)
+
+    def fails(self, *arguments, **keywords):
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(Path, "read_text", fails)
+        after = references(SpillFolder(folder))
+        after.take_up(0.0)
+        assert len(after) == 0
+    again = references(SpillFolder(folder))
+    again.take_up(0.0)
+    assert again.find(data.value_id, ANNA, HERE, None, "value", 0.0).value() == 1
+
+
+def test_a_value_with_many_long_names_and_many_holders_survives_a_start(tmp_path):
+    folder = SpillFolder(tmp_path / "values")
+    before = references(folder)
+    wide = xr.Dataset({f"{'ä' * 300}{number}": ("x" * 500 + str(number), np.zeros(1)) for number in range(300)})
+    data = before.keep(wide, ANNA, HERE, "field", 0.0)
+    for number in range(3000):
+        before.find(data.value_id, ANNA, f"{number:032x}", None, "value", 0.0)
+    pinned(before, data)
+    after = references(folder)
+    after.take_up(0.0)
+    xr.testing.assert_identical(after.find(data.value_id, ANNA, HERE, None, "value", 0.0).value(), wide)
+
+
+def test_after_a_start_a_value_stays_while_any_connection_of_its_caller_renews(tmp_path):
+    folder = SpillFolder(tmp_path / "values")
+    before = references(folder)
+    data = before.keep(1, ANNA, HERE, "field", 0.0)
+    pinned(before, data)
+    pinned(before, data, days=0)
+    after = references(folder)
+    after.take_up(0.0)
+    after.renew(ANNA, THERE, LEASE_S - 1)
+    after.expire(LEASE_S + 1)
+    assert len(after) == 1
+    after.renew(BOB, THERE, 2 * LEASE_S - 2)
+    after.expire(2 * LEASE_S)
+    assert len(after) == 0
+
+
+def test_connections_that_were_made_up_take_no_memory():
+    kept = references()
+    data = kept.keep(1, ANNA, HERE, "field", 0.0)
+    for number in range(5000):
+        kept.release(data.value_id, ANNA, f"{number:032x}")
+        kept.release(data.value_id, BOB, f"{number:032x}")
+    assert len(kept._held) == len(kept._leases) == 1
+    for number in range(5000):
+        kept.find(data.value_id, ANNA, f"{number:032x}", None, "value", 0.0)
+    assert len(kept._held) == len(kept._leases) <= 1000
+
+
+def test_a_grant_is_checked_whoever_shows_it():
+    kept = references()
+    own = Caller("geomar", "_M")
+    data = kept.keep(1, own, HERE, "field", 0.0)
+    with pytest.raises(PermissionDenied):
+        kept.find(data.value_id, own, None, "garbage", "value", 0.0)
+
+
+def test_what_was_let_go_of_cannot_be_pinned_and_pins_leave_room_for_others(tmp_path):
+    kept = references(SpillFolder(tmp_path / "values"), each_bytes=10_000)
+    first, second = (kept.keep(bytes(3000), ANNA, HERE, "field", 0.0) for _ in range(2))
+    found = pinned(kept, first)
+    with pytest.raises(Busy, match="pinned; at most 5,000"):
+        pinned(kept, second)
+    kept.pin(found, 0)
+    kept.release(first.value_id, ANNA, HERE)
+    with pytest.raises(ObjectGone):
+        kept.pin(found, 1)
 
 
 class KeptValues(RuleBasedStateMachine):

@@ -88,3 +88,12 @@ def test_a_lease_does_not_hold_its_handle():
     del held
     gc.collect()
     assert gone() is None
+
+
+def test_a_backend_of_another_module_that_gives_itself_the_same_id_takes_nobodys_lease():
+    link = Link()
+    leases = Leases(link)
+    for number, institute in enumerate(("geomar", "gfz")):
+        leases.keep(Handle(WHERE._replace(institute=institute), "a" * 32, f"{number:032x}", "ref"))
+    leases.tick(1e6)
+    assert sorted(link.told) == [(f"{number:032x}", RENEW) for number in range(2)]
