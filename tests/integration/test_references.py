@@ -141,6 +141,37 @@ def test_references_may_stand_anywhere_in_the_arguments(ocean, stats):
     assert stats.deep({"a": [kept], "b": kept})[0::2] == ["ndarray", 4950.0]
 
 
+def test_a_value_given_many_times_is_fetched_once_and_too_many_are_refused(net, ocean, stats):
+    kept = ocean.field.keep(1_000_000)
+    copies = [net._refer(kept._data) for _ in range(60)]
+    assert stats.deep({"a": copies, "b": kept})[0] == "ndarray"
+    with pytest.raises(lb.InvalidArguments, match="refer to 101 kept values"):
+        stats.deep({"a": [ocean.field.keep(n) for n in range(1, 102)], "b": 0})
+
+
+def test_what_references_stand_for_is_as_bounded_as_arguments(network, ocean):
+    network.serve(STATS, "awi/small", LANDBRIDGE_MEMORY_BYTES=str(300 * 2**20))
+    with lb.connect() as net:
+        kept = [ocean.field.keep(3_000_000 + n) for n in range(4)]  # 24 MB each, and 75 may be held
+        with pytest.raises(lb.TooLarge, match="What the references stand for"):
+            net["awi/small"].deep({"a": kept, "b": kept[0]})
+        assert net["awi/small"].total(kept[0]) > 0
+
+
+def test_owners_that_take_their_time_keep_nobody_else_waiting(network, net, ocean, stats):
+    frozen = network.serve(OCEAN, "ufz/slow")
+    kept = net["ufz/slow"].field.keep(10)
+    assert stats.total_async(kept) == 45.0  # the grant is there, and good for more
+    frozen.signal(signal.SIGSTOP)
+    try:
+        waiting = [stats.total_async.start(kept) for _ in range(20)]
+        assert ocean.soon.keep(5).get().size == 5
+        assert stats.total_async(ocean.field.keep(10)) == 45.0
+        assert {call.cancel() for call in waiting} <= {"stopped", "stopping"}
+    finally:
+        frozen.signal(signal.SIGCONT)
+
+
 def test_whom_a_value_may_go_on_to_is_its_owners_to_say(network, ocean, stats):
     network.serve(STATS, "ifm/stats")
     with lb.connect("awi/anna") as anna:

@@ -9,19 +9,39 @@ import threading
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from functools import partial
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from .. import wire
-from ..errors import RAISED_BUILTINS, CallCancelled, InternalError, LandbridgeError, Malformed, printable
+from ..errors import (
+    RAISED_BUILTINS,
+    CallCancelled,
+    InternalError,
+    InvalidArguments,
+    LandbridgeError,
+    Malformed,
+    Problem,
+    TooLarge,
+    printable,
+)
 from ..protocol import error_to_meta, raised_to_meta
 from .asking import Asking
-from .context import current
+from .context import CurrentCall, current
 from .interruption import Interrupted
 from .lasting import lasting
 from .output import CallOutput
 from .running import Parts, Running, Style
+from .usage import held_bytes_each
 
-__all__ = ["Execution", "Fetch", "HandsOver", "cancelled_meta", "error_meta", "own_errors"]
+__all__ = [
+    "MOST_REFERENCES",
+    "Execution",
+    "Fetch",
+    "Fetched",
+    "HandsOver",
+    "cancelled_meta",
+    "error_meta",
+    "own_errors",
+]
 
 _log = logging.getLogger(__name__)
 
@@ -30,8 +50,18 @@ _LARGE_AT_ONCE = 8
 """How many large values may be on their way from their threads to the loop that sends them."""
 
 
-Fetch = Callable[[wire.ReferenceData, str, bool], object]
-"""Returns the value of a reference that a caller (``institute/person``) gave, or a lazy data set if that is wanted."""
+class Fetched(NamedTuple):
+    """The value of a reference, and how many bytes it has on the wire."""
+
+    value: object
+    size: int
+
+
+Fetch = Callable[[wire.ReferenceData, CurrentCall, bool], Fetched]
+"""Gets the value of a reference that was given to a call, or a lazy data set if that is wanted."""
+
+MOST_REFERENCES = 100
+"""How many kept values the arguments of a call may refer to."""
 
 
 class HandsOver(Protocol):
@@ -157,7 +187,7 @@ class Execution:
             running.task = None  # it holds this coroutine, which holds `running`: so all can go at once
 
     async def _awaited(self, running: Running, frame: memoryview | bytearray) -> Any:
-        args, kwargs = await self._arguments_in_loop(running, frame)
+        args, kwargs = self._arguments(running, frame)
         try:
             return await running.function(*args, **kwargs)
         except BaseException as error:
@@ -180,7 +210,7 @@ class Execution:
 
     async def _run_async_items(self, running: Running, frame: memoryview | bytearray) -> None:
         loop = asyncio.get_running_loop()
-        args, kwargs = await self._arguments_in_loop(running, frame)
+        args, kwargs = self._arguments(running, frame)
         items = running.function(*args, **kwargs)
         try:
             async for item in _guarded_async(items):
@@ -219,59 +249,61 @@ class Execution:
         return parts, wire.size_bytes(parts)
 
     def _arguments(self, running: Running, frame: memoryview | bytearray) -> tuple[tuple[Any, ...], dict[str, Any]]:
-        references: list[wire.ReferenceData] = []
+        function_of = partial(self._function_of, running)
+        if running.fetched is None:
+            arguments, running.fetched = self._with_fetched(running, frame, function_of)
+            if not running.fetched:
+                return running.method.check(arguments)
+        # Decoded once more, in the same order, with the values in their places, however deep.
+        values, running.fetched = iter(running.fetched), []
+        return running.method.check(_decoded(frame, function_of, lambda reference: next(values)))
 
-        def note(reference: wire.ReferenceData) -> wire.ReferenceData:
-            references.append(reference)
-            return reference
-
-        arguments = self._decoded(running, frame, note)
-        if references:
-            # Decoded once more, in the same order, with the values in their places, however deep.
-            values = iter([self._fetched(running, arguments, reference) for reference in references])
-            arguments = self._decoded(running, frame, lambda reference: next(values))
-        return running.method.check(arguments)
+    def fetch(self, running: Running, frame: memoryview | bytearray) -> None:
+        """Get the values of references among encoded arguments; in a thread that may wait for them."""
+        _, running.fetched = self._with_fetched(running, frame, wire.Function)
 
     def with_values(self, running: Running, frame: memoryview | bytearray) -> memoryview:
         """Return encoded arguments with the values of references in their places."""
+        _, fetched = self._with_fetched(running, frame, wire.Function)
+        values = iter(fetched)
+        return wire.joined(wire.encode(_decoded(frame, wire.Function, lambda reference: next(values))))
+
+    def _with_fetched(
+        self, running: Running, frame: memoryview | bytearray, function_of: Callable[[int], object]
+    ) -> tuple[dict[str, Any], list[object]]:
+        """Return the arguments, with references in them as they are, and the values of these in their order."""
         references: list[wire.ReferenceData] = []
 
         def note(reference: wire.ReferenceData) -> wire.ReferenceData:
             references.append(reference)
             return reference
 
-        arguments = wire.decode(frame, function_of=wire.Function, reference_of=note)
-        if not isinstance(arguments, dict):
-            raise Malformed("the arguments of a call are not a dict with names for keys")
-        values = iter([self._fetched(running, arguments, reference) for reference in references])
-        whole = wire.decode(frame, function_of=wire.Function, reference_of=lambda reference: next(values))
-        return wire.joined(wire.encode(whole))
+        arguments = _decoded(frame, function_of, note)
+        return arguments, self._fetched(running, arguments, references) if references else []
 
-    async def _arguments_in_loop(
-        self, running: Running, frame: memoryview | bytearray
-    ) -> tuple[tuple[Any, ...], dict[str, Any]]:
-        if wire.may_hold_references(frame):  # fetching them takes as long as it takes, and the loop is everybody's
-            return await asyncio.to_thread(self._arguments, running, frame)
-        return self._arguments(running, frame)
-
-    def _decoded(
-        self, running: Running, frame: memoryview | bytearray, reference_of: Callable[[wire.ReferenceData], object]
-    ) -> dict[str, Any]:
-        function_of = partial(self._function_of, running)
-        arguments = wire.decode(frame, function_of=function_of, reference_of=reference_of)
-        if not isinstance(arguments, dict) or not all(type(name) is str for name in arguments):
-            raise Malformed("the arguments of a call are not a dict with names for keys")
-        return arguments
-
-    def _fetched(self, running: Running, arguments: dict[str, Any], reference: wire.ReferenceData) -> object:
-        if self._fetch is None:
-            raise InternalError(f"{running.call.target} cannot fetch the value of a reference: its backend keeps none.")
-        parameters = running.method.spec.parameters
-        lazily = any(
-            arguments.get(parameter.name) is reference and "x-lazy" in parameter.schema for parameter in parameters
-        )
+    def _fetched(
+        self, running: Running, arguments: dict[str, Any], references: list[wire.ReferenceData]
+    ) -> list[object]:
+        """Return the values of references; each is fetched once, and all of them are as bounded as other arguments."""
+        target, fetch = running.call.target, self._fetch
+        if fetch is None:
+            raise InternalError(f"{target} cannot fetch the value of a reference: its backend keeps none.")
+        lazy_names = {parameter.name for parameter in running.method.spec.parameters if "x-lazy" in parameter.schema}
+        lazy = {id(value) for name, value in arguments.items() if name in lazy_names}
+        keys = [(each.module, each.instance, each.value_id, id(each) in lazy) for each in references]
+        if len(set(keys)) > MOST_REFERENCES:
+            problem = Problem("arguments", f"refer to {len(set(keys))} kept values; at most {MOST_REFERENCES} can be")
+            raise InvalidArguments(target, [problem])
+        found: dict[tuple[str, str, str, bool], object] = {}
+        size, limit = 0, held_bytes_each()
         with self._lent():
-            return self._fetch(reference, running.call.caller, lazily)
+            for key, reference in zip(keys, references, strict=True):
+                if key not in found:
+                    fetched = fetch(reference, running.call, key[-1])
+                    found[key], size = fetched.value, size + fetched.size
+                    if size > limit:
+                        raise TooLarge("What the references stand for", size, limit, "Give fewer at a time")
+        return [found[key] for key in keys]
 
     def _function_of(self, running: Running, index: int) -> Callable[..., Any]:
         asking = running.asking
@@ -332,6 +364,17 @@ def error_meta(running: Running, error: BaseException) -> dict[str, Any]:
     except Exception:
         text = ""
     return raised_to_meta(printable(type(error).__name__, 100), text, builtin, incident)
+
+
+def _decoded(
+    frame: memoryview | bytearray,
+    function_of: Callable[[int], object],
+    reference_of: Callable[[wire.ReferenceData], object],
+) -> dict[str, Any]:
+    arguments = wire.decode(frame, function_of=function_of, reference_of=reference_of)
+    if not isinstance(arguments, dict) or not all(type(name) is str for name in arguments):
+        raise Malformed("the arguments of a call are not a dict with names for keys")
+    return arguments
 
 
 @contextmanager

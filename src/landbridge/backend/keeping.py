@@ -16,7 +16,8 @@ from ..names import SERVICE_PERSON, nearest
 from ..protocol import ObjectSubject
 from ..security import Caller, KeyPair
 from ..settings import memory_bytes
-from .execution import Fetch, own_errors
+from .context import CurrentCall
+from .execution import Fetch, Fetched, own_errors
 from .expose import Verbs
 from .offer import Offer, Served
 from .references import WHY_GONE, Kept, Limits, References
@@ -119,17 +120,17 @@ class Keeper:
         while len(self._opened) > _OPENED:
             self._opened.popleft().opened = None
 
-    def fetch(self, data: wire.ReferenceData, caller: str, lazily: bool) -> object:
-        """Return the value of a reference that `caller` gave to a method here, wherever it is kept."""
+    def fetch(self, data: wire.ReferenceData, call: CurrentCall, lazily: bool) -> Fetched:
+        """Return the value of a reference that was given to a call here, wherever it is kept."""
         if (data.module, data.instance) != (self._offer.name, self._instance):
-            return self._keeping.fetch(data, caller, lazily)
-        institute, _, person = caller.partition("/")
+            return self._keeping.fetch(data, call, lazily)
+        institute, _, person = call.caller.partition("/")
         who = Caller(institute, person)
         if data.grant is not None:
             who = Caller(data.module.partition("/")[0], SERVICE_PERSON)
         kept = self.references.find(data.value_id, who, None, data.grant, "value", self._clock())
         try:
-            return kept.value()
+            return Fetched(kept.value(), 0)  # it takes no further memory
         except FileNotFoundError:
             raise ObjectGone(f"The value of {data.module}.{kept.member} that was given", WHY_GONE) from None
 

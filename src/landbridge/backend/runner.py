@@ -63,9 +63,15 @@ class Runner:
 
     def run(self, running: Running, frame: memoryview | bytearray) -> None:
         """Run a method with encoded arguments."""
-        if running.process and wire.may_hold_references(frame):
-            self._pool.submit(partial(self._with_values, running, frame), running.call.caller)
-        elif running.process:
+        plain = running.style in (Style.FUNCTION, Style.GENERATOR)
+        if (running.process or not plain) and wire.may_hold_references(frame):
+            # Fetching takes as long as it takes: the loop of coroutines is everybody's, and workers cannot do it.
+            self._pool.submit(partial(self._fetch, running, frame), running.call.caller)
+        else:
+            self._run(running, frame)
+
+    def _run(self, running: Running, frame: memoryview | bytearray) -> None:
+        if running.process:
             self._in_workers(running, frame)
         elif running.style is Style.COROUTINE:
             self._in_loop(running, self._execution.run_coroutine(running, frame))
@@ -106,14 +112,17 @@ class Runner:
             self._workers = Workers(self.mailbox, self._name, self._source, self._size)
         self._workers.submit(running, frame)
 
-    def _with_values(self, running: Running, frame: memoryview | bytearray) -> None:
-        """Have a worker run what is given references: workers do not talk to the network, so it gets the values."""
+    def _fetch(self, running: Running, frame: memoryview | bytearray) -> None:
+        """Have a method run that is given references, once there are the values they stand for."""
         try:
-            whole = self._execution.with_values(running, frame)
+            if running.process:
+                frame = self._execution.with_values(running, frame)
+            else:
+                self._execution.fetch(running, frame)
         except BaseException as error:
             self.mailbox.post(running.sink.failed, error_meta(running, error))
         else:
-            self.mailbox.post(self._in_workers, running, whole)
+            self.mailbox.post(self._run, running, frame)
 
     def _in_loop(self, running: Running, coroutine: Coroutine[Any, Any, None]) -> None:
         if self._loop_thread is None:

@@ -110,10 +110,12 @@ class Running:
         What runs it in a loop.
     asking : Asking or None
         Its questions to functions of its caller, if it was given any.
+    fetched : list or None
+        The values of references among its arguments, in their order, once they were fetched.
     """
 
     __slots__ = (
-        "_begun", "_gate", "_lock", "asking", "call", "function", "keep", "memory_limit", "method",
+        "_begun", "_gate", "_lock", "asking", "call", "fetched", "function", "keep", "memory_limit", "method",
         "pass_answer", "pass_on", "process", "sink", "squeezing", "stop", "style", "task", "waits",
     )  # fmt: skip
 
@@ -145,6 +147,7 @@ class Running:
         self.waits: Callable[[], None] | None = None
         self.task: asyncio.Task[None] | None = None
         self.asking: Asking | None = None
+        self.fetched: list[object] | None = None
         self._gate = Gate(_AHEAD_BYTES) if style in STREAMS and not process else None
         self._lock = threading.Lock()
         self._begun = False

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from ..errors import Busy
 from ..settings import memory_bytes
-from .runner import STREAMS, Style
+from .running import STREAMS, Style
 
 if TYPE_CHECKING:
     from ..security import Caller

@@ -18,6 +18,7 @@ from .objects import Handle, release
 from .options import DEFAULT
 
 if TYPE_CHECKING:
+    from .call import Call
     from .network import Network
 
 __all__ = ["GRANT_KEPT_S", "Reference", "clean"]
@@ -74,6 +75,10 @@ class Reference:
             When it is no longer kept, or was made for somebody else.
         """
         return self._ask("get")()
+
+    def start(self) -> Call:
+        """Begin to fetch the value, and return at once; the call's `result` is the value."""
+        return self._ask("get").start()
 
     def open(self, **options: Any) -> Any:
         """Open the value as a lazy data set: each selection fetches what it needs.
