@@ -23,6 +23,8 @@ from landbridge.names import parse_address
 from landbridge.protocol import Kind, unpack
 
 SOURCE = """
+import sys
+sys.modules["numcodecs"] = None  # values keep their size on the line
 import time
 from collections.abc import Callable
 import numpy as np

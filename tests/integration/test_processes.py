@@ -231,6 +231,7 @@ EACH = [
     errors.remote_error("awi/sea.add", "OSError", "text", "a1b2", "FileNotFoundError"),
     errors.MethodCrashed("awi/sea.add", "was killed"),
     errors.ObjectGone("awi/sea.Station", "its lease ended"),
+    errors.DatasetChanged("awi/sea.sst"),
     errors.InternalError("text", "a1b2"),
     errors.NothingToServe("text"),
     errors.NotConfigured("text"),

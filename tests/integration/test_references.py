@@ -153,7 +153,7 @@ def test_what_references_stand_for_is_as_bounded_as_arguments(network, ocean):
     network.serve(STATS, "awi/small", LANDBRIDGE_MEMORY_BYTES=str(300 * 2**20))
     with lb.connect() as net:
         kept = [ocean.field.keep(3_000_000 + n) for n in range(4)]  # 24 MB each, and 75 may be held
-        with pytest.raises(lb.TooLarge, match="What the references stand for"):
+        with pytest.raises(lb.TooLarge, match="what the references stand for"):
             net["awi/small"].deep({"a": kept, "b": kept[0]})
         assert net["awi/small"].total(kept[0]) > 0
 
