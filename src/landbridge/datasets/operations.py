@@ -31,7 +31,7 @@ from ..errors import (
     printable,
     remote_error,
 )
-from .arguments import Refused, checked, is_scalar
+from .arguments import Refused, brought, checked, is_scalar
 from .bounded import Data, Memory, data_variables
 from .estimates import (
     check_groups,
@@ -41,7 +41,7 @@ from .estimates import (
     reserve_selected,
     variables_of,
 )
-from .vocabulary import BINARY, MOST_NODES, OPERATIONS, UNARY, Operation
+from .vocabulary import BINARY, MOST_NODES, OPERATIONS, UNARY, WITHOUT_TEXT, Operation
 
 __all__ = ["evaluate"]
 
@@ -51,6 +51,7 @@ _OPERATORS: dict[str, Callable[[Any, Any], Any]] = {
     "<=": operator.le, ">": operator.gt, ">=": operator.ge, "&": operator.and_, "|": operator.or_,
     "^": operator.xor,
 }  # fmt: skip
+_NUMERIC = "biufcmM"
 _COMPARISONS = ("==", "!=", "<", "<=", ">", ">=")
 _OF_ONE: dict[str, Callable[[Any], Any]] = {"-": operator.neg, "~": operator.invert, "abs": abs}
 
@@ -214,7 +215,7 @@ class _Evaluation:
     # --- operands -------------------------------------------------------------------------------------------------
 
     def _operand(self, value: Any) -> Any:
-        return self._values[value["node"]] if _is_name_of_step(value) else value
+        return self._values[value["node"]] if _is_name_of_step(value) else brought(value)
 
     def _data(self, value: Any) -> Data:
         found: Data | _Prepared = self._operand(value)
@@ -296,6 +297,8 @@ class _Evaluation:
         if known is None:
             raise Refused(f"{printable(method, 60)!r} does not run beside the data{_of_kind(kind)}")
         positional, keywords = self._arguments(known, data, args, kwargs)
+        if known.calculates:
+            _check_calculates(method, kind, data, keywords)
         if isinstance(subject, _Prepared):
             return self._reduced(subject, method, known, keywords)
         if known.effect == "prepare":
@@ -427,8 +430,18 @@ def _whole_dims(data: Data, method: str, keywords: Mapping[str, Any]) -> set[Any
     return {dims} if isinstance(dims, str) else set(dims)
 
 
+def _check_calculates(method: str, kind: str, data: Data, keywords: Mapping[str, Any]) -> None:
+    """Refuse to calculate with Python's objects: that takes any memory, and stops all other threads meanwhile."""
+    if isinstance(data, xr.Dataset) and method in WITHOUT_TEXT and kind in ("data", "groupby", "resample"):
+        return
+    for operand in (data, *keywords.values()):
+        for name, variable in data_variables(operand).items() if variables_of(operand) else ():
+            if variable.dtype.kind not in _NUMERIC:
+                raise Refused(f"{method} does not work on {printable(repr(name), 80)}, which holds {variable.dtype}")
+
+
 def _check_numeric(name: str, variable: Any) -> None:
-    if variable.dtype.kind not in "biufcmM":
+    if variable.dtype.kind not in _NUMERIC:
         raise Refused(f"{name} does not work on {variable.dtype}")
 
 

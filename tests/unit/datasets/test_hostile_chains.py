@@ -218,6 +218,84 @@ def test_without_dask_what_does_not_fit_names_what_to_install(doubles, monkeypat
         xr.testing.assert_identical(run(lazy, *mean, limit_bytes=10_000_000), lazy.surface_temperature.mean("time"))
 
 
+def objects(*values):
+    """Return an array of Python's objects."""
+    found = np.empty(len(values), dtype=object)
+    found[:] = values
+    return found
+
+
+CALCULATING = [
+    *[
+        (name, {})
+        for name in ("sum", "prod", "mean", "std", "var", "median", "any", "all", "argmax", "idxmin", "round")
+    ],
+    *[(name, {"dim": "way"}) for name in ("cumsum", "cumprod", "diff")],
+    ("quantile", {"q": 0.5}),
+    ("differentiate", {"coord": "name"}),
+    ("integrate", {"coord": "name"}),
+    ("interp", {"way": [0.5]}),
+    ("clip", {"min": "a"}),
+    ("dot", {"other": {"node": 2}}),
+    ("weighted", {"weights": xr.DataArray([1.0, 2.0], dims="way")}),
+]
+
+
+@pytest.mark.parametrize(("method", "keywords"), CALCULATING, ids=[name for name, _ in CALCULATING])
+@pytest.mark.parametrize(
+    "text", [objects("a", "b"), np.array(["a", "b"]), np.array(["a", "b"], np.dtypes.StringDType())]
+)
+def test_nothing_calculates_with_text(doubles, method, keywords, text):
+    named = ["call", N0, "assign_coords", [], {"name": xr.DataArray(text, dims="way")}]
+    with pytest.raises(LandbridgeError) as raised:
+        run(doubles, ["data"], named, ["get", N1, "name"], ["call", {"node": 2}, method, [], keywords])
+    if method == "interp":  # xarray's own words
+        assert isinstance(raised.value, TypeError)
+    else:
+        assert isinstance(raised.value, InvalidArguments)
+        assert f"{method} does not work on 'name'" in str(raised.value)
+
+
+@pytest.mark.parametrize("prepare", [("rolling", {"way": 2}), ("coarsen", {"way": 2}), ("groupby", {"group": "way"})])
+@pytest.mark.parametrize("method", ["sum", "prod", "median"])
+def test_nothing_calculates_with_text_in_groups_and_windows(prepare, method):
+    names = xr.DataArray(["a", "b"], dims="way", coords={"way": [1, 2]}, name="name").astype(object)
+    with pytest.raises(InvalidArguments, match=f"{method} does not work on 'name'"):
+        run(
+            names.to_dataset(),
+            *[["data"], ["get", N0, "name"], ["call", N1, prepare[0], [], prepare[1]]],
+            ["call", {"node": 2}, method, [], {}],
+        )
+
+
+def test_text_is_selected_counted_sorted_and_compared():
+    stations = xr.Dataset({"name": ("station", objects("c", "a", None)), "height": ("station", [3.0, 1.0, 2.0])})
+    far = recorder(stations)
+    xr.testing.assert_identical(far.name.isel(station=[1, 0]).compute(), stations.name.isel(station=[1, 0]))
+    xr.testing.assert_identical(far.name.count().compute(), stations.name.count())
+    xr.testing.assert_identical(far.name.isnull().compute(), stations.name.isnull())
+    xr.testing.assert_identical(far.name.isin(["a"]).compute(), stations.name.isin(["a"]))
+    xr.testing.assert_identical((far.name == "a").compute(), stations.name == "a")
+    first = stations.isel(station=[0, 1])
+    xr.testing.assert_identical(recorder(first).name.max().compute(), first.name.max())
+    xr.testing.assert_identical(recorder(first).sortby("name").compute(), first.sortby("name"))
+
+
+def test_reductions_of_a_data_set_leave_out_its_text():
+    stations = xr.Dataset({"name": ("station", objects("c", "a")), "height": ("station", [3.0, 1.0])})
+    xr.testing.assert_identical(recorder(stations).mean("station").compute(), stations.mean("station"))
+    xr.testing.assert_identical(recorder(stations).cumsum("station").compute(), stations.cumsum("station"))
+
+
+@pytest.mark.parametrize("value", [2**62, 2**4000, [1], True, {}])
+def test_a_chain_brings_no_objects_but_text(doubles, value):
+    brought = xr.DataArray(objects("a", value), dims="way")
+    with pytest.raises(InvalidArguments, match=f"holds a {type(value).__name__} among Python objects"):
+        run(doubles, ["data"], ["call", N0, "assign_coords", [], {"q": brought}], ["get", N1, "q"])
+    with pytest.raises(InvalidArguments, match="among Python objects"):
+        run(doubles, ["data"], SST, ["op", "==", N1, brought])
+
+
 HOSTILE = [
     None, True, -1, 0, 1, 10**9, -(2**63), 2**64, 10**30, 0.5, float("nan"), float("inf"), 1e308, "", "time", "sst",
     "time.month", "time.__class__", "__class__", "x" * 5000, "9999D", "1ns", "object", b"x", ..., slice(None),
