@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from ..errors import printable
+from ..errors import TooLarge, printable
 from .arguments import Refused, frequency_s
 from .bounded import Data, Memory, data_variables, size_bytes
 
@@ -23,6 +23,7 @@ __all__ = [
 ]
 
 _MOST_GROUPS = 20_000
+_MOST_PRODUCTS = 10**11  # takes about a minute as float64, in which nothing can stop it
 
 
 def variables_of(value: Any) -> list[Any]:
@@ -84,14 +85,32 @@ def reserve_selected(memory: Memory, data: Data, indexers: Mapping[str, Any], le
 
 
 def reserve_dot(memory: Memory, data: Data, keywords: Mapping[str, Any]) -> None:
-    """Refuse a product of which the dimensions that stay are too many."""
+    """Refuse a product of which the dimensions that stay are too many, or that sums too much in one piece."""
     other = keywords.get("other")
     if not isinstance(data, xr.DataArray) or not isinstance(other, xr.DataArray):
         raise Refused("dot takes two arrays")
     dims = keywords.get("dim")
-    if dims is ...:
-        return
-    summed = set(data.dims) & set(other.dims) if dims is None else {dims} if isinstance(dims, str) else set(dims)
+    both = set(data.dims) & set(other.dims)
+    if dims is None:
+        summed = both
+    elif dims is ...:
+        summed = set(data.dims) | set(other.dims)
+    else:
+        summed = {dims} if isinstance(dims, str) else set(dims)
+    lengths = {**data.sizes, **other.sizes}
+    products = math.prod(lengths.values())
+    alone = sorted(map(str, summed - both))
+    # Where one array has all the dimensions of the other, no more is multiplied than it has elements.
+    if alone and products > max(data.size, other.size):
+        raise Refused(f"{printable(alone[0], 60)!r} is not a dimension of both arrays; sum along it before")
+    if products > _MOST_PRODUCTS:
+        itemsize = max(8, data.dtype.itemsize, other.dtype.itemsize)
+        raise TooLarge(
+            f"dot multiplies {products:,} pairs",
+            products * itemsize,
+            _MOST_PRODUCTS * itemsize,
+            "Select a part first, or reduce along other dimensions",
+        )
     left, right = ({dim: 0 for dim in each.dims if dim in summed} for each in (data, other))
     reserve_broadcast(memory, data.isel(left, drop=True), other.isel(right, drop=True))
 

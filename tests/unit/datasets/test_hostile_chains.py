@@ -296,6 +296,28 @@ def test_a_chain_brings_no_objects_but_text(doubles, value):
         run(doubles, ["data"], SST, ["op", "==", N1, brought])
 
 
+def test_dot_sums_along_dimensions_of_both_arrays():
+    apart = xr.Dataset({"u": ("t", np.ones(30)), "v": ("s", np.ones(40))})
+    steps = [["data"], ["get", N0, "u"], ["get", N0, "v"]]
+    for dims in (..., ["t", "s"], "s", ["t", ...]):
+        with pytest.raises(InvalidArguments, match="is not a dimension of both arrays"):
+            run(apart, *steps, ["call", N1, "dot", [{"node": 2}], {"dim": dims}])
+    close(run(apart, *steps, ["call", N1, "dot", [N1], {"dim": ...}]), apart.u.dot(apart.u, dim=...))
+
+
+@pytest.mark.parametrize("dims", [None, "t"])
+def test_dot_of_too_many_products_is_refused(dims):
+    pair = xr.Dataset(
+        {
+            "u": (("t", "a"), np.broadcast_to(1.0, (20_001, 2_500))),
+            "v": (("t", "b"), np.broadcast_to(1.0, (20_001, 2_000))),
+        }
+    )
+    steps = [["data"], ["get", N0, "u"], ["get", N0, "v"], ["call", N1, "dot", [{"node": 2}], {"dim": dims}]]
+    with pytest.raises(TooLarge, match="dot multiplies 100,005,000,000 pairs"):
+        run(pair, *steps)
+
+
 HOSTILE = [
     None, True, -1, 0, 1, 10**9, -(2**63), 2**64, 10**30, 0.5, float("nan"), float("inf"), 1e308, "", "time", "sst",
     "time.month", "time.__class__", "__class__", "x" * 5000, "9999D", "1ns", "object", b"x", ..., slice(None),
