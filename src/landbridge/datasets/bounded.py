@@ -54,12 +54,7 @@ class Memory:
 
     def hold(self, values: Iterable[Data]) -> None:
         """Take note of the values that are kept now."""
-        arrays = {}
-        for value in values:
-            for variable in _as_dataset(value).variables.values():
-                if variable._in_memory:
-                    arrays[id(variable._data)] = size_bytes(variable)
-        self.held_bytes = sum(arrays.values())
+        self.held_bytes = _in_memory_bytes(values)
 
     def reserve(self, what: str, wanted_bytes: int) -> None:
         """Refuse, with `TooLarge`, what has no room beside the values that are kept."""
@@ -140,7 +135,11 @@ class Memory:
             if compute or size_bytes(variable) <= room:
                 load[name] = variable
                 room -= size_bytes(variable)
-        return _like(data, _replaced(dataset, self._loaded(load))) if load else data
+        outcome = _like(data, _replaced(dataset, self._loaded(load))) if load else data
+        taken = _in_memory_bytes([outcome])
+        if taken > self.limit_bytes:
+            raise TooLarge("a step of the chain gave more than there is memory for", taken, self.limit_bytes, _PART)
+        return outcome
 
     def load(self, data: Data) -> Data:
         """Return `data` with all of it in memory."""
@@ -172,6 +171,15 @@ class Memory:
                 loaded[name] = variable.copy(deep=False, data=np.asarray(array))
         self.held_bytes += sum(map(size_bytes, loaded.values()))
         return loaded
+
+
+def _in_memory_bytes(values: Iterable[Data]) -> int:
+    arrays = {}
+    for value in values:
+        for variable in _as_dataset(value).variables.values():
+            if variable._in_memory:
+                arrays[id(variable._data)] = size_bytes(variable)
+    return sum(arrays.values())
 
 
 def size_bytes(variable: Any) -> int:

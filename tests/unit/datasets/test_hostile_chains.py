@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
+from landbridge.datasets.bounded import Memory
 from landbridge.datasets.operations import evaluate
 from landbridge.datasets.vocabulary import BINARY, OPERATIONS, UNARY
 from landbridge.errors import CallTimeout, InvalidArguments, LandbridgeError, Malformed, RemoteError, TooLarge
@@ -316,6 +317,79 @@ def test_dot_of_too_many_products_is_refused(dims):
     steps = [["data"], ["get", N0, "u"], ["get", N0, "v"], ["call", N1, "dot", [{"node": 2}], {"dim": dims}]]
     with pytest.raises(TooLarge, match="dot multiplies 100,005,000,000 pairs"):
         run(pair, *steps)
+
+
+WIDE = xr.Dataset(
+    {"a": (("x", "y"), np.zeros((4, 50_000))), "weight": ("x", np.ones(4))},
+    coords={
+        "half": ("x", [0, 0, 1, 1]),
+        "x": np.datetime64("2000-01-01", "ns") + np.arange(4) * np.timedelta64(1, "D"),
+    },
+)
+MANY = np.linspace(0, 1, 100)
+
+
+@pytest.mark.parametrize("skipna", [True, False])
+@pytest.mark.parametrize(
+    "steps",
+    [
+        [["call", N1, "quantile", [MANY, "x"], {}]],
+        [["call", N1, "groupby", ["half"], {}], ["call", {"node": 2}, "quantile", [MANY], {}]],
+        [["call", N1, "groupby", ["half"], {}], ["call", {"node": 2}, "quantile", [MANY, "x"], {}]],
+        [["call", N1, "resample", [], {"x": "2D"}], ["call", {"node": 2}, "quantile", [MANY], {}]],
+        [
+            ["get", N0, "weight"],
+            ["call", N1, "weighted", [{"node": 2}], {}],
+            ["call", {"node": 3}, "quantile", [MANY, "x"], {}],
+        ],
+    ],
+)
+@pytest.mark.parametrize("in_chunks", [False, True])
+def test_many_quantiles_are_refused_before_they_take_memory(steps, skipna, in_chunks):
+    steps = copy.deepcopy(steps)
+    steps[-1][4]["skipna"] = skipna
+    dataset = WIDE.chunk(y=10_000) if in_chunks else WIDE
+    tracemalloc.start()
+    try:
+        with pytest.raises(TooLarge, match=r"quantiles would take memory"):
+            run(dataset, ["data"], ["get", N0, "a"], *steps, limit_bytes=30_000_000)
+        _, peak_bytes = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak_bytes < 30_000_000
+
+
+@pytest.mark.parametrize("skipna", [True, False, None])
+def test_quantiles_that_are_given_take_no_more_than_the_limit(skipna):
+    limit_bytes = 60_000_000
+    steps = [["data"], ["get", N0, "a"], ["call", N1, "quantile", [MANY[:25], "x"], {"skipna": skipna}]]
+    tracemalloc.start()
+    try:
+        found = run(WIDE, *steps, limit_bytes=limit_bytes)
+        _, peak_bytes = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert found.sizes == {"quantile": 25, "y": 50_000}
+    assert peak_bytes < limit_bytes
+
+
+def test_an_outcome_beyond_the_limit_is_refused_even_if_it_was_not_foreseen():
+    memory = Memory(1_000_000, nothing)
+    fits = xr.DataArray(np.zeros(125_000))
+    assert memory.settled(fits, compute=True) is fits
+    with pytest.raises(TooLarge, match="gave more than there is memory for"):
+        memory.settled(xr.DataArray(np.zeros(125_001)), compute=True)
+
+
+def test_variables_without_the_dimension_may_be_text():
+    stations = xr.Dataset({"name": ("station", objects("c", "a")), "level": ("time", [3.0, 1.0, 7.0])}).assign_coords(
+        time=[0.0, 1.0, 2.0]
+    )
+    far = recorder(stations)
+    xr.testing.assert_identical(far.diff("time").compute(), stations.diff("time"))
+    xr.testing.assert_identical(far.quantile(0.5, "time").compute(), stations.quantile(0.5, "time"))
+    xr.testing.assert_identical(far.rolling(time=2).sum().compute(), stations.rolling(time=2).sum())
+    xr.testing.assert_identical(far.differentiate("time").compute(), stations.differentiate("time"))
 
 
 HOSTILE = [
