@@ -23,6 +23,7 @@ CHUNK_BYTES = 16_000_000
 _SMALL_BYTES = 32_000_000
 _OBJECT_BYTES = 64  # what one string is taken to need
 _MOST_BLOCKS = 100_000
+_MOST_TASKS = 1_000_000
 _THREADS = 2
 _ARRAY = "landbridge:array"
 _PART = "Select a part first, or reduce along other dimensions"
@@ -121,6 +122,7 @@ class Memory:
         """Return the outcome of an operation: computed if that is wanted or it is small, else still in chunks."""
         dataset = _as_dataset(data)
         chunked: dict[Any, Any] = {name: each for name, each in dataset.variables.items() if each.chunks is not None}
+        tasks = 0
         for name, variable in chunked.items():
             longest = math.prod(max(lengths, default=0) for lengths in variable.chunks or ())
             self.reserve_chunk(_shown(name), longest * _itemsize(variable))
@@ -129,6 +131,16 @@ class Memory:
                 size = size_bytes(variable)
                 raise TooLarge(
                     f"{_shown(name)} falls into {blocks:,} chunks", size, size * _MOST_BLOCKS // blocks, _PART
+                )
+            # Each step adds a layer, or a few, with a task for each chunk; they are counted, not made.
+            tasks += blocks * len(variable.data.dask.layers)
+            if tasks > _MOST_TASKS:
+                size = size_bytes(variable)
+                raise TooLarge(
+                    f"{_shown(name)} would take {tasks:,} steps in its chunks, of at most {_MOST_TASKS:,},",
+                    size,
+                    size * _MOST_TASKS // tasks,
+                    _PART,
                 )
         load, room = {}, self._small
         for name, variable in sorted(chunked.items(), key=lambda item: size_bytes(item[1])):

@@ -392,6 +392,28 @@ def test_variables_without_the_dimension_may_be_text():
     xr.testing.assert_identical(far.differentiate("time").compute(), stations.differentiate("time"))
 
 
+def test_a_long_chain_over_many_chunks_is_refused():
+    dask = pytest.importorskip("dask.array")
+    large = xr.Dataset(
+        {"a": (("x", "y"), dask.zeros((20_000, 100_000), chunks=(1_000, 100)))}
+    )  # 16 GB in 20,000 chunks
+    steps = [["data"], ["get", N0, "a"]]
+    steps += [["op", "+", {"node": position}, 1.0] for position in range(1, 60)]
+    with pytest.raises(TooLarge, match=r"would take 1,[0-9]{3},[0-9]{3} steps in its chunks, of at most 1,000,000"):
+        run(large, *steps, ["call", {"node": 60}, "max", [], {}], check=looked_at(100))
+
+
+def looked_at(times):
+    """Return a check that ends the work after it was called some times."""
+    left = iter(range(times))
+
+    def check():
+        if next(left, None) is None:
+            raise CallTimeout("geomar/sst.data", 600, by_owner=True)
+
+    return check
+
+
 HOSTILE = [
     None, True, -1, 0, 1, 10**9, -(2**63), 2**64, 10**30, 0.5, float("nan"), float("inf"), 1e308, "", "time", "sst",
     "time.month", "time.__class__", "__class__", "x" * 5000, "9999D", "1ns", "object", b"x", ..., slice(None),
