@@ -79,7 +79,10 @@ def brought(value: Any) -> Any:
         if variable.dtype.kind == "O":
             for each in np.asarray(variable.values, dtype=object).flat:
                 if not (each is None or isinstance(each, (str, bytes, float)) or _is_date(each)):
-                    raise Refused(f"{printable(repr(name), 80)} holds a {type(each).__name__} among Python objects")
+                    shown = "an array" if name is None else printable(repr(name), 80)
+                    raise Refused(
+                        f"{shown} holds a {type(each).__name__} among Python objects; send numbers as numbers"
+                    )
     return value
 
 
