@@ -16,7 +16,7 @@ from ..errors import printable
 from .bounded import Data
 from .vocabulary import COMPONENTS, DTYPES, Argument
 
-__all__ = ["Refused", "checked", "frequency_s", "is_scalar"]
+__all__ = ["Refused", "brought", "checked", "frequency_s", "is_scalar"]
 
 _TEXT_CHARS = 1000
 _NAME_CHARS = 200
@@ -61,6 +61,36 @@ def checked(argument: Argument, value: Any, data: Data, keyword: str) -> Any:
     return _CHECKS[argument](value, data, keyword)
 
 
+def brought(value: Any) -> Any:
+    """Return a value that travelled with the chain, if its arrays of Python's objects hold only text, dates or gaps.
+
+    Raises
+    ------
+    Refused
+        If there is another object: a whole number of any length, for one, which takes any time to calculate with.
+    """
+    if isinstance(value, xr.DataArray):
+        variables = {**value.coords.variables, value.name: value.variable}
+    elif isinstance(value, xr.Dataset):
+        variables = dict(value.variables)
+    else:
+        return value
+    for name, variable in variables.items():
+        if variable.dtype.kind == "O":
+            for each in np.asarray(variable.values, dtype=object).flat:
+                if not (each is None or isinstance(each, (str, bytes, float)) or _is_date(each)):
+                    shown = "an array" if name is None else printable(repr(name), 80)
+                    raise Refused(
+                        f"{shown} holds a {type(each).__name__} among Python objects; send numbers as numbers"
+                    )
+    return value
+
+
+def _is_date(value: object) -> bool:
+    cftime = sys.modules.get("cftime")
+    return cftime is not None and isinstance(value, cftime.datetime)
+
+
 def is_scalar(value: object) -> bool:
     """Return whether a value is one number, text or time."""
     if isinstance(value, np.generic):
@@ -69,8 +99,7 @@ def is_scalar(value: object) -> bool:
         return len(value) <= _TEXT_CHARS
     if isinstance(value, (bool, int, float, complex, datetime.datetime, datetime.date, datetime.timedelta)):
         return not isinstance(value, int) or -(2**63) <= value < 2**64
-    cftime = sys.modules.get("cftime")
-    return cftime is not None and isinstance(value, cftime.datetime)
+    return _is_date(value)
 
 
 def frequency_s(text: str) -> float:

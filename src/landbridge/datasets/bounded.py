@@ -23,6 +23,7 @@ CHUNK_BYTES = 16_000_000
 _SMALL_BYTES = 32_000_000
 _OBJECT_BYTES = 64  # what one string is taken to need
 _MOST_BLOCKS = 100_000
+_MOST_TASKS = 1_000_000
 _THREADS = 2
 _ARRAY = "landbridge:array"
 _PART = "Select a part first, or reduce along other dimensions"
@@ -54,12 +55,7 @@ class Memory:
 
     def hold(self, values: Iterable[Data]) -> None:
         """Take note of the values that are kept now."""
-        arrays = {}
-        for value in values:
-            for variable in _as_dataset(value).variables.values():
-                if variable._in_memory:
-                    arrays[id(variable._data)] = size_bytes(variable)
-        self.held_bytes = sum(arrays.values())
+        self.held_bytes = _in_memory_bytes(values)
 
     def reserve(self, what: str, wanted_bytes: int) -> None:
         """Refuse, with `TooLarge`, what has no room beside the values that are kept."""
@@ -126,6 +122,7 @@ class Memory:
         """Return the outcome of an operation: computed if that is wanted or it is small, else still in chunks."""
         dataset = _as_dataset(data)
         chunked: dict[Any, Any] = {name: each for name, each in dataset.variables.items() if each.chunks is not None}
+        tasks = 0
         for name, variable in chunked.items():
             longest = math.prod(max(lengths, default=0) for lengths in variable.chunks or ())
             self.reserve_chunk(_shown(name), longest * _itemsize(variable))
@@ -135,12 +132,26 @@ class Memory:
                 raise TooLarge(
                     f"{_shown(name)} falls into {blocks:,} chunks", size, size * _MOST_BLOCKS // blocks, _PART
                 )
+            # Each step adds a layer, or a few, with a task for each chunk; they are counted, not made.
+            tasks += blocks * len(variable.data.dask.layers)
+            if tasks > _MOST_TASKS:
+                size = size_bytes(variable)
+                raise TooLarge(
+                    f"{_shown(name)} would take {tasks:,} steps in its chunks, of at most {_MOST_TASKS:,},",
+                    size,
+                    size * _MOST_TASKS // tasks,
+                    _PART,
+                )
         load, room = {}, self._small
         for name, variable in sorted(chunked.items(), key=lambda item: size_bytes(item[1])):
             if compute or size_bytes(variable) <= room:
                 load[name] = variable
                 room -= size_bytes(variable)
-        return _like(data, _replaced(dataset, self._loaded(load))) if load else data
+        outcome = _like(data, _replaced(dataset, self._loaded(load))) if load else data
+        taken = _in_memory_bytes([outcome])
+        if taken > self.limit_bytes:
+            raise TooLarge("a step of the chain gave more than there is memory for", taken, self.limit_bytes, _PART)
+        return outcome
 
     def load(self, data: Data) -> Data:
         """Return `data` with all of it in memory."""
@@ -172,6 +183,15 @@ class Memory:
                 loaded[name] = variable.copy(deep=False, data=np.asarray(array))
         self.held_bytes += sum(map(size_bytes, loaded.values()))
         return loaded
+
+
+def _in_memory_bytes(values: Iterable[Data]) -> int:
+    arrays = {}
+    for value in values:
+        for variable in _as_dataset(value).variables.values():
+            if variable._in_memory:
+                arrays[id(variable._data)] = size_bytes(variable)
+    return sum(arrays.values())
 
 
 def size_bytes(variable: Any) -> int:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import numpy as np
 import xarray as xr
 
-from ..errors import printable
+from ..errors import TooLarge, printable
 from .arguments import Refused, frequency_s
 from .bounded import Data, Memory, data_variables, size_bytes
 
@@ -18,11 +18,14 @@ __all__ = [
     "reserve_bins",
     "reserve_broadcast",
     "reserve_dot",
+    "reserve_quantiles",
     "reserve_selected",
     "variables_of",
 ]
 
 _MOST_GROUPS = 20_000
+_QUANTILE_COPIES = 5  # measured: neighbours, their difference, and the outcome, where missing values are not skipped
+_MOST_PRODUCTS = 10**11  # takes about a minute as float64, in which nothing can stop it
 
 
 def variables_of(value: Any) -> list[Any]:
@@ -84,20 +87,53 @@ def reserve_selected(memory: Memory, data: Data, indexers: Mapping[str, Any], le
 
 
 def reserve_dot(memory: Memory, data: Data, keywords: Mapping[str, Any]) -> None:
-    """Refuse a product of which the dimensions that stay are too many."""
+    """Refuse a product of which the dimensions that stay are too many, or that sums too much in one piece."""
     other = keywords.get("other")
     if not isinstance(data, xr.DataArray) or not isinstance(other, xr.DataArray):
         raise Refused("dot takes two arrays")
     dims = keywords.get("dim")
-    if dims is ...:
-        return
-    summed = set(data.dims) & set(other.dims) if dims is None else {dims} if isinstance(dims, str) else set(dims)
+    both = set(data.dims) & set(other.dims)
+    if dims is None:
+        summed = both
+    elif dims is ...:
+        summed = set(data.dims) | set(other.dims)
+    else:
+        summed = {dims} if isinstance(dims, str) else set(dims)
+    lengths = {**data.sizes, **other.sizes}
+    products = math.prod(lengths.values())
+    alone = sorted(map(str, summed - both))
+    # Where one array has all the dimensions of the other, no more is multiplied than it has elements.
+    if alone and products > max(data.size, other.size):
+        raise Refused(f"{printable(alone[0], 60)!r} is not a dimension of both arrays; sum along it before")
+    if products > _MOST_PRODUCTS:
+        itemsize = max(8, data.dtype.itemsize, other.dtype.itemsize)
+        raise TooLarge(
+            f"dot multiplies {products:,} pairs",
+            products * itemsize,
+            _MOST_PRODUCTS * itemsize,
+            "Select a part first, or reduce along other dimensions",
+        )
     left, right = ({dim: 0 for dim in each.dims if dim in summed} for each in (data, other))
     reserve_broadcast(memory, data.isel(left, drop=True), other.isel(right, drop=True))
 
 
-def reserve_bins(memory: Memory, data: Data, keywords: Mapping[str, Any]) -> None:
-    """Refuse more bins than there is room for in the result of ``resample``; xarray makes those that are empty, too."""
+def reserve_quantiles(
+    memory: Memory, data: Data, keywords: Mapping[str, Any], reduced: Collection[Any], groups: int = 1
+) -> None:
+    """Refuse more fractions than there is room for: each gives as much as stays without the reduced dimensions."""
+    fractions = max(1, int(np.size(keywords.get("q", ()))))
+    total = 0
+    for variable in variables_of(data):
+        if reduced and not set(variable.dims) & set(reduced):
+            continue
+        stays = [size for dim, size in zip(variable.dims, variable.shape, strict=True) if dim not in reduced]
+        found = math.prod(stays) * groups * fractions * max(8, variable.dtype.itemsize)
+        total += _QUANTILE_COPIES * found + (size_bytes(variable) if variable.chunks is None else 0)
+    memory.reserve(f"{fractions:,} quantiles", total)
+
+
+def reserve_bins(memory: Memory, data: Data, keywords: Mapping[str, Any]) -> int:
+    """Return how many bins ``resample`` makes, with those that are empty; refuse more than there is room for."""
     dims = [name for name in keywords if name in data.dims]
     if len(dims) != 1:
         raise Refused("resample along one dimension, as in resample(time='MS')")
@@ -111,6 +147,7 @@ def reserve_bins(memory: Memory, data: Data, keywords: Mapping[str, Any]) -> Non
     size = sum(map(size_bytes, variables_of(data)))
     memory.reserve(f"data in {bins:,} bins of time", max(8, size // max(1, data.sizes[dims[0]])) * bins)
     check_groups(bins)
+    return bins
 
 
 def check_groups(count: int) -> None:

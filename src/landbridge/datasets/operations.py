@@ -31,17 +31,18 @@ from ..errors import (
     printable,
     remote_error,
 )
-from .arguments import Refused, checked, is_scalar
+from .arguments import Refused, brought, checked, is_scalar
 from .bounded import Data, Memory, data_variables
 from .estimates import (
     check_groups,
     reserve_bins,
     reserve_broadcast,
     reserve_dot,
+    reserve_quantiles,
     reserve_selected,
     variables_of,
 )
-from .vocabulary import BINARY, MOST_NODES, OPERATIONS, UNARY, Operation
+from .vocabulary import BINARY, MOST_NODES, OPERATIONS, UNARY, WITHOUT_TEXT, Operation
 
 __all__ = ["evaluate"]
 
@@ -51,6 +52,7 @@ _OPERATORS: dict[str, Callable[[Any, Any], Any]] = {
     "<=": operator.le, ">": operator.gt, ">=": operator.ge, "&": operator.and_, "|": operator.or_,
     "^": operator.xor,
 }  # fmt: skip
+_NUMERIC = "biufcmM"
 _COMPARISONS = ("==", "!=", "<", "<=", ">", ">=")
 _OF_ONE: dict[str, Callable[[Any], Any]] = {"-": operator.neg, "~": operator.invert, "abs": abs}
 
@@ -64,6 +66,9 @@ class _Prepared:
     make: Callable[[Data], Any]
     group: str = ""
     """The dimension that the groups become."""
+    along: tuple[Any, ...] = ()
+    """The dimensions that groups and windows are of."""
+    groups: int = 1
 
 
 def evaluate(
@@ -214,7 +219,7 @@ class _Evaluation:
     # --- operands -------------------------------------------------------------------------------------------------
 
     def _operand(self, value: Any) -> Any:
-        return self._values[value["node"]] if _is_name_of_step(value) else value
+        return self._values[value["node"]] if _is_name_of_step(value) else brought(value)
 
     def _data(self, value: Any) -> Data:
         found: Data | _Prepared = self._operand(value)
@@ -296,6 +301,12 @@ class _Evaluation:
         if known is None:
             raise Refused(f"{printable(method, 60)!r} does not run beside the data{_of_kind(kind)}")
         positional, keywords = self._arguments(known, data, args, kwargs)
+        along = _along(data, subject, keywords)
+        if known.calculates:
+            _check_calculates(method, kind, data, keywords, along)
+        if method == "quantile":
+            repeated = isinstance(subject, _Prepared) and not along.isdisjoint(subject.along)
+            reserve_quantiles(self._memory, data, keywords, along, subject.groups if repeated else 1)
         if isinstance(subject, _Prepared):
             return self._reduced(subject, method, known, keywords)
         if known.effect == "prepare":
@@ -385,17 +396,22 @@ class _Evaluation:
                     data.assign if name in data_variables(data) and isinstance(data, xr.Dataset) else data.assign_coords
                 )
                 data = data if name in data.dims else add({name: groups.variable})
-            check_groups(len(data.groupby(name)))
-            return _Prepared("groupby", data, lambda data: data.groupby(name), group=str(groups.name))
+            count = len(data.groupby(name))
+            check_groups(count)
+            return _Prepared(
+                "groupby", data, lambda data: data.groupby(name), str(groups.name), along=groups.dims, groups=count
+            )
         if method == "resample":
-            reserve_bins(self._memory, data, keywords)
-            return _Prepared("resample", data, lambda data: data.resample(**keywords))
-        windows = math.prod(int(keywords[dim]) for dim in keywords if dim in data.dims)
+            bins = reserve_bins(self._memory, data, keywords)
+            dims = tuple(dim for dim in keywords if dim in data.dims)
+            return _Prepared("resample", data, lambda data: data.resample(**keywords), along=dims, groups=bins)
+        dims = tuple(dim for dim in keywords if dim in data.dims)
+        windows = math.prod(int(keywords[dim]) for dim in dims)
         if method == "rolling":
             reserve_broadcast(self._memory, data, copies=windows)
-            return _Prepared("rolling", data, lambda data: data.rolling(**keywords))
+            return _Prepared("rolling", data, lambda data: data.rolling(**keywords), along=dims)
         reserve_broadcast(self._memory, data, copies=2 ** len(data.dims) if keywords.get("boundary") == "pad" else 1)
-        return _Prepared("coarsen", data, lambda data: data.coarsen(**keywords))
+        return _Prepared("coarsen", data, lambda data: data.coarsen(**keywords), along=dims)
 
     def _reduced(self, subject: _Prepared, method: str, known: Operation, keywords: dict[str, Any]) -> Data:
         data = subject.data
@@ -427,8 +443,34 @@ def _whole_dims(data: Data, method: str, keywords: Mapping[str, Any]) -> set[Any
     return {dims} if isinstance(dims, str) else set(dims)
 
 
+def _along(data: Data, subject: Data | _Prepared, keywords: Mapping[str, Any]) -> set[Any]:
+    """Return the dimensions that an operation works along; all of them if it names none."""
+    dims = keywords.get("dim")
+    if dims is None and isinstance(subject, _Prepared) and subject.along:
+        return set(subject.along)
+    if dims is None and "coord" in keywords:
+        names = keywords["coord"]
+        return {dim for name in ([names] if isinstance(names, str) else names) for dim in data[name].dims}
+    if dims is None or dims is ... or (isinstance(dims, list) and ... in dims):
+        return set(data.dims)
+    return {dims} if isinstance(dims, str) else set(dims)
+
+
+def _check_calculates(method: str, kind: str, data: Data, keywords: Mapping[str, Any], along: set[Any]) -> None:
+    """Refuse to calculate with Python's objects: that takes any memory, and stops all other threads meanwhile."""
+    table = isinstance(data, xr.Dataset)
+    if table and method in WITHOUT_TEXT and kind in ("data", "groupby", "resample"):
+        return
+    for operand in (data, *keywords.values()):
+        for name, variable in data_variables(operand).items() if variables_of(operand) else ():
+            if table and operand is data and variable.dims and along.isdisjoint(variable.dims):
+                continue  # xarray leaves it as it is
+            if variable.dtype.kind not in _NUMERIC:
+                raise Refused(f"{method} does not work on {printable(repr(name), 80)}, which holds {variable.dtype}")
+
+
 def _check_numeric(name: str, variable: Any) -> None:
-    if variable.dtype.kind not in "biufcmM":
+    if variable.dtype.kind not in _NUMERIC:
         raise Refused(f"{name} does not work on {variable.dtype}")
 
 

@@ -17,6 +17,7 @@ __all__ = [
     "OPERATIONS",
     "UFUNCS",
     "UNARY",
+    "WITHOUT_TEXT",
     "Argument",
     "Effect",
     "Operation",
@@ -54,6 +55,8 @@ class Operation:
         Which table knows what comes out of it.
     whole : bool
         Whether it needs the dimensions it works along in one piece.
+    calculates : bool
+        Whether it takes numbers, truth values and times alone: text and other objects of Python are refused.
     """
 
     effect: Effect
@@ -62,6 +65,7 @@ class Operation:
     many: Argument | None = None
     gives: str = "data"
     whole: bool = False
+    calculates: bool = True
 
 
 _DATETIME_UNIT = ("Y", "M", "W", "D", "h", "m", "s", "ms", "us", "ns")
@@ -77,10 +81,11 @@ def _reductions() -> dict[str, Operation]:
     spread = Operation("reduce", {**_PLAIN, "ddof": "small"})
     total = Operation("reduce", {**_PLAIN, "min_count": "small"})
     kept = Operation("reduce", {"dim": "dims", "keep_attrs": "flag"})
+    extreme = replace(plain, calculates=False)
     return {
-        "mean": plain, "min": plain, "max": plain, "sum": total, "prod": total, "std": spread, "var": spread,
-        "median": replace(plain, whole=True), "count": kept, "any": kept,
-        "all": kept,
+        "mean": plain, "min": extreme, "max": extreme, "sum": total, "prod": total, "std": spread, "var": spread,
+        "median": replace(plain, whole=True), "any": kept, "all": kept,
+        "count": replace(kept, calculates=False),
     }  # fmt: skip
 
 
@@ -91,7 +96,7 @@ _QUANTILES = Operation(
 )
 _EXTREME = Operation("reduce", {"dim": "one_dim", "skipna": "flag", "keep_attrs": "flag"})
 _RUNNING = Operation("stream", {"dim": "one_dim", "skipna": "flag", "keep_attrs": "flag"})
-_NULL = Operation("stream", {"keep_attrs": "flag"})
+_NULL = Operation("stream", {"keep_attrs": "flag"}, calculates=False)
 
 _DATA: dict[str, Operation] = {
     # Parts
@@ -99,27 +104,30 @@ _DATA: dict[str, Operation] = {
         "select",
         {"method": ("nearest", "pad", "ffill", "backfill", "bfill"), "tolerance": "number", "drop": "flag"},
         each="labels",
+        calculates=False,
     ),
-    "isel": Operation("select", {"drop": "flag", "missing_dims": ("raise", "ignore")}, each="positions"),
-    "squeeze": Operation("select", {"dim": "dims", "drop": "flag"}),
-    "transpose": Operation("select", many="dims"),
-    "drop_vars": Operation("select", {"names": "dims", "errors": ("raise", "ignore")}),
-    "rename": Operation("select", {"new_name_or_name_dict": "name"}, each="name"),
-    "assign_coords": Operation("stream", each="coordinate"),
+    "isel": Operation(
+        "select", {"drop": "flag", "missing_dims": ("raise", "ignore")}, each="positions", calculates=False
+    ),
+    "squeeze": Operation("select", {"dim": "dims", "drop": "flag"}, calculates=False),
+    "transpose": Operation("select", many="dims", calculates=False),
+    "drop_vars": Operation("select", {"names": "dims", "errors": ("raise", "ignore")}, calculates=False),
+    "rename": Operation("select", {"new_name_or_name_dict": "name"}, each="name", calculates=False),
+    "assign_coords": Operation("stream", each="coordinate", calculates=False),
     # Element by element
-    "where": Operation("stream", {"cond": "operand", "other": "operand", "drop": "flag"}),
-    "fillna": Operation("stream", {"value": "operand"}),
+    "where": Operation("stream", {"cond": "operand", "other": "operand", "drop": "flag"}, calculates=False),
+    "fillna": Operation("stream", {"value": "operand"}, calculates=False),
     "clip": Operation("stream", {"min": "operand", "max": "operand", "keep_attrs": "flag"}),
-    "isin": Operation("stream", {"test_elements": "elements"}),
+    "isin": Operation("stream", {"test_elements": "elements"}, calculates=False),
     "isnull": _NULL,
     "notnull": _NULL,
-    "astype": Operation("stream", {"dtype": "dtype", "keep_attrs": "flag"}),
+    "astype": Operation("stream", {"dtype": "dtype", "keep_attrs": "flag"}, calculates=False),
     "round": Operation("stream", {"decimals": "small"}),
-    "dt": Operation("stream", {"component": "component"}),
+    "dt": Operation("stream", {"component": "component"}, calculates=False),
     # Along a dimension
     "diff": Operation("stream", {"dim": "one_dim", "n": "small", "label": ("upper", "lower")}),
-    "shift": Operation("stream", {"fill_value": "number"}, each="offset"),
-    "roll": Operation("stream", {"roll_coords": "flag"}, each="offset"),
+    "shift": Operation("stream", {"fill_value": "number"}, each="offset", calculates=False),
+    "roll": Operation("stream", {"roll_coords": "flag"}, each="offset", calculates=False),
     "cumsum": _RUNNING,
     "cumprod": _RUNNING,
     "differentiate": Operation("stream", {"coord": "existing", "edge_order": "small", "datetime_unit": _DATETIME_UNIT}),
@@ -129,8 +137,9 @@ _DATA: dict[str, Operation] = {
         {"method": ("linear", "nearest", "zero", "slinear", "quadratic", "cubic"), "assume_sorted": "flag"},
         each="labels",
         whole=True,
+        calculates=False,  # xarray itself picks the nearest of what is no number
     ),
-    "sortby": Operation("stream", {"variables": "existing_many", "ascending": "flag"}, whole=True),
+    "sortby": Operation("stream", {"variables": "existing_many", "ascending": "flag"}, whole=True, calculates=False),
     # To less
     **_reductions(),
     "quantile": _QUANTILES,
@@ -141,31 +150,38 @@ _DATA: dict[str, Operation] = {
     "dot": Operation("reduce", {"other": "operand", "dim": "dims"}),
     # In groups and windows
     "weighted": Operation("prepare", {"weights": "operand"}, gives="weighted"),
-    "groupby": Operation("prepare", {"group": "group"}, gives="groupby"),
+    "groupby": Operation("prepare", {"group": "group"}, gives="groupby", calculates=False),
     "resample": Operation(
         "prepare",
         {"skipna": "flag", "closed": ("left", "right"), "label": ("left", "right")},
         each="frequency",
         gives="resample",
+        calculates=False,
     ),
     "coarsen": Operation(
         "prepare",
         {"boundary": ("exact", "trim", "pad"), "side": ("left", "right")},
         each="window",
         gives="coarsen",
+        calculates=False,
     ),
-    "rolling": Operation("prepare", {"min_periods": "small", "center": "flag"}, each="window", gives="rolling"),
+    "rolling": Operation(
+        "prepare", {"min_periods": "small", "center": "flag"}, each="window", gives="rolling", calculates=False
+    ),
 }
 
 _GROUPED = {
     **_reductions(),
-    "first": Operation("reduce", {"skipna": "flag", "keep_attrs": "flag"}),
-    "last": Operation("reduce", {"skipna": "flag", "keep_attrs": "flag"}),
+    "first": Operation("reduce", {"skipna": "flag", "keep_attrs": "flag"}, calculates=False),
+    "last": Operation("reduce", {"skipna": "flag", "keep_attrs": "flag"}, calculates=False),
     "quantile": _QUANTILES,
 }
 _MOVING = {
-    name: Operation("stream", {"keep_attrs": "flag"})
-    for name in ("mean", "min", "max", "sum", "prod", "std", "var", "median", "count")
+    **{
+        name: Operation("stream", {"keep_attrs": "flag"})
+        for name in ("mean", "min", "max", "sum", "prod", "std", "var", "median")
+    },
+    "count": Operation("stream", {"keep_attrs": "flag"}, calculates=False),
 }
 _WEIGHTED: dict[str, Operation] = {
     **{name: Operation("reduce", _PLAIN) for name in ("mean", "sum", "std", "var", "sum_of_squares")},
@@ -184,6 +200,9 @@ OPERATIONS: dict[str, dict[str, Operation]] = {
     "weighted": _WEIGHTED,
 }
 """Methods by what they are methods of: ``data`` is a Dataset or a DataArray."""
+
+WITHOUT_TEXT = ("mean", "sum", "prod", "std", "var", "median", "cumsum", "cumprod")
+"""Reductions of a data set, or of its groups, for which xarray leaves out the variables that are no numbers."""
 
 UNARY = (
     "-", "~", "abs", "sqrt", "cbrt", "square", "exp", "expm1", "log", "log10", "log2", "log1p", "sin", "cos", "tan",

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
+from landbridge.datasets.bounded import Memory
 from landbridge.datasets.operations import evaluate
 from landbridge.datasets.vocabulary import BINARY, OPERATIONS, UNARY
 from landbridge.errors import CallTimeout, InvalidArguments, LandbridgeError, Malformed, RemoteError, TooLarge
@@ -216,6 +217,201 @@ def test_without_dask_what_does_not_fit_names_what_to_install(doubles, monkeypat
         with pytest.raises(TooLarge, match=r"pip install 'landbridge\[dask\]'"):
             run(lazy, *mean, limit_bytes=1_000_000)
         xr.testing.assert_identical(run(lazy, *mean, limit_bytes=10_000_000), lazy.surface_temperature.mean("time"))
+
+
+def objects(*values):
+    """Return an array of Python's objects."""
+    found = np.empty(len(values), dtype=object)
+    found[:] = values
+    return found
+
+
+CALCULATING = [
+    *[
+        (name, {})
+        for name in ("sum", "prod", "mean", "std", "var", "median", "any", "all", "argmax", "idxmin", "round")
+    ],
+    *[(name, {"dim": "way"}) for name in ("cumsum", "cumprod", "diff")],
+    ("quantile", {"q": 0.5}),
+    ("differentiate", {"coord": "name"}),
+    ("integrate", {"coord": "name"}),
+    ("interp", {"way": [0.5]}),
+    ("clip", {"min": "a"}),
+    ("dot", {"other": {"node": 2}}),
+    ("weighted", {"weights": xr.DataArray([1.0, 2.0], dims="way")}),
+]
+
+
+@pytest.mark.parametrize(("method", "keywords"), CALCULATING, ids=[name for name, _ in CALCULATING])
+@pytest.mark.parametrize(
+    "text", [objects("a", "b"), np.array(["a", "b"]), np.array(["a", "b"], np.dtypes.StringDType())]
+)
+def test_nothing_calculates_with_text(doubles, method, keywords, text):
+    named = ["call", N0, "assign_coords", [], {"name": xr.DataArray(text, dims="way")}]
+    with pytest.raises(LandbridgeError) as raised:
+        run(doubles, ["data"], named, ["get", N1, "name"], ["call", {"node": 2}, method, [], keywords])
+    if method == "interp":  # xarray's own words
+        assert isinstance(raised.value, TypeError)
+    else:
+        assert isinstance(raised.value, InvalidArguments)
+        assert f"{method} does not work on 'name'" in str(raised.value)
+
+
+@pytest.mark.parametrize("prepare", [("rolling", {"way": 2}), ("coarsen", {"way": 2}), ("groupby", {"group": "way"})])
+@pytest.mark.parametrize("method", ["sum", "prod", "median"])
+def test_nothing_calculates_with_text_in_groups_and_windows(prepare, method):
+    names = xr.DataArray(["a", "b"], dims="way", coords={"way": [1, 2]}, name="name").astype(object)
+    with pytest.raises(InvalidArguments, match=f"{method} does not work on 'name'"):
+        run(
+            names.to_dataset(),
+            *[["data"], ["get", N0, "name"], ["call", N1, prepare[0], [], prepare[1]]],
+            ["call", {"node": 2}, method, [], {}],
+        )
+
+
+def test_text_is_selected_counted_sorted_and_compared():
+    stations = xr.Dataset({"name": ("station", objects("c", "a", None)), "height": ("station", [3.0, 1.0, 2.0])})
+    far = recorder(stations)
+    xr.testing.assert_identical(far.name.isel(station=[1, 0]).compute(), stations.name.isel(station=[1, 0]))
+    xr.testing.assert_identical(far.name.count().compute(), stations.name.count())
+    xr.testing.assert_identical(far.name.isnull().compute(), stations.name.isnull())
+    xr.testing.assert_identical(far.name.isin(["a"]).compute(), stations.name.isin(["a"]))
+    xr.testing.assert_identical((far.name == "a").compute(), stations.name == "a")
+    first = stations.isel(station=[0, 1])
+    xr.testing.assert_identical(recorder(first).name.max().compute(), first.name.max())
+    xr.testing.assert_identical(recorder(first).sortby("name").compute(), first.sortby("name"))
+
+
+def test_reductions_of_a_data_set_leave_out_its_text():
+    stations = xr.Dataset({"name": ("station", objects("c", "a")), "height": ("station", [3.0, 1.0])})
+    xr.testing.assert_identical(recorder(stations).mean("station").compute(), stations.mean("station"))
+    xr.testing.assert_identical(recorder(stations).cumsum("station").compute(), stations.cumsum("station"))
+
+
+@pytest.mark.parametrize("value", [2**62, 2**4000, [1], True, {}])
+def test_a_chain_brings_no_objects_but_text(doubles, value):
+    brought = xr.DataArray(objects("a", value), dims="way")
+    with pytest.raises(InvalidArguments, match=f"holds a {type(value).__name__} among Python objects"):
+        run(doubles, ["data"], ["call", N0, "assign_coords", [], {"q": brought}], ["get", N1, "q"])
+    with pytest.raises(InvalidArguments, match="among Python objects"):
+        run(doubles, ["data"], SST, ["op", "==", N1, brought])
+
+
+def test_dot_sums_along_dimensions_of_both_arrays():
+    apart = xr.Dataset({"u": ("t", np.ones(30)), "v": ("s", np.ones(40))})
+    steps = [["data"], ["get", N0, "u"], ["get", N0, "v"]]
+    for dims in (..., ["t", "s"], "s", ["t", ...]):
+        with pytest.raises(InvalidArguments, match="is not a dimension of both arrays"):
+            run(apart, *steps, ["call", N1, "dot", [{"node": 2}], {"dim": dims}])
+    close(run(apart, *steps, ["call", N1, "dot", [N1], {"dim": ...}]), apart.u.dot(apart.u, dim=...))
+
+
+@pytest.mark.parametrize("dims", [None, "t"])
+def test_dot_of_too_many_products_is_refused(dims):
+    pair = xr.Dataset(
+        {
+            "u": (("t", "a"), np.broadcast_to(1.0, (20_001, 2_500))),
+            "v": (("t", "b"), np.broadcast_to(1.0, (20_001, 2_000))),
+        }
+    )
+    steps = [["data"], ["get", N0, "u"], ["get", N0, "v"], ["call", N1, "dot", [{"node": 2}], {"dim": dims}]]
+    with pytest.raises(TooLarge, match="dot multiplies 100,005,000,000 pairs"):
+        run(pair, *steps)
+
+
+WIDE = xr.Dataset(
+    {"a": (("x", "y"), np.zeros((4, 50_000))), "weight": ("x", np.ones(4))},
+    coords={
+        "half": ("x", [0, 0, 1, 1]),
+        "x": np.datetime64("2000-01-01", "ns") + np.arange(4) * np.timedelta64(1, "D"),
+    },
+)
+MANY = np.linspace(0, 1, 100)
+
+
+@pytest.mark.parametrize("skipna", [True, False])
+@pytest.mark.parametrize(
+    "steps",
+    [
+        [["call", N1, "quantile", [MANY, "x"], {}]],
+        [["call", N1, "groupby", ["half"], {}], ["call", {"node": 2}, "quantile", [MANY], {}]],
+        [["call", N1, "groupby", ["half"], {}], ["call", {"node": 2}, "quantile", [MANY, "x"], {}]],
+        [["call", N1, "resample", [], {"x": "2D"}], ["call", {"node": 2}, "quantile", [MANY], {}]],
+        [
+            ["get", N0, "weight"],
+            ["call", N1, "weighted", [{"node": 2}], {}],
+            ["call", {"node": 3}, "quantile", [MANY, "x"], {}],
+        ],
+    ],
+)
+@pytest.mark.parametrize("in_chunks", [False, True])
+def test_many_quantiles_are_refused_before_they_take_memory(steps, skipna, in_chunks):
+    steps = copy.deepcopy(steps)
+    steps[-1][4]["skipna"] = skipna
+    dataset = WIDE.chunk(y=10_000) if in_chunks else WIDE
+    tracemalloc.start()
+    try:
+        with pytest.raises(TooLarge, match=r"quantiles would take memory"):
+            run(dataset, ["data"], ["get", N0, "a"], *steps, limit_bytes=30_000_000)
+        _, peak_bytes = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak_bytes < 30_000_000
+
+
+@pytest.mark.parametrize("skipna", [True, False, None])
+def test_quantiles_that_are_given_take_no_more_than_the_limit(skipna):
+    limit_bytes = 60_000_000
+    steps = [["data"], ["get", N0, "a"], ["call", N1, "quantile", [MANY[:25], "x"], {"skipna": skipna}]]
+    tracemalloc.start()
+    try:
+        found = run(WIDE, *steps, limit_bytes=limit_bytes)
+        _, peak_bytes = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert found.sizes == {"quantile": 25, "y": 50_000}
+    assert peak_bytes < limit_bytes
+
+
+def test_an_outcome_beyond_the_limit_is_refused_even_if_it_was_not_foreseen():
+    memory = Memory(1_000_000, nothing)
+    fits = xr.DataArray(np.zeros(125_000))
+    assert memory.settled(fits, compute=True) is fits
+    with pytest.raises(TooLarge, match="gave more than there is memory for"):
+        memory.settled(xr.DataArray(np.zeros(125_001)), compute=True)
+
+
+def test_variables_without_the_dimension_may_be_text():
+    stations = xr.Dataset({"name": ("station", objects("c", "a")), "level": ("time", [3.0, 1.0, 7.0])}).assign_coords(
+        time=[0.0, 1.0, 2.0]
+    )
+    far = recorder(stations)
+    xr.testing.assert_identical(far.diff("time").compute(), stations.diff("time"))
+    xr.testing.assert_identical(far.quantile(0.5, "time").compute(), stations.quantile(0.5, "time"))
+    xr.testing.assert_identical(far.rolling(time=2).sum().compute(), stations.rolling(time=2).sum())
+    xr.testing.assert_identical(far.differentiate("time").compute(), stations.differentiate("time"))
+
+
+def test_a_long_chain_over_many_chunks_is_refused():
+    dask = pytest.importorskip("dask.array")
+    large = xr.Dataset(
+        {"a": (("x", "y"), dask.zeros((20_000, 100_000), chunks=(1_000, 100)))}
+    )  # 16 GB in 20,000 chunks
+    steps = [["data"], ["get", N0, "a"]]
+    steps += [["op", "+", {"node": position}, 1.0] for position in range(1, 60)]
+    with pytest.raises(TooLarge, match=r"would take 1,[0-9]{3},[0-9]{3} steps in its chunks, of at most 1,000,000"):
+        run(large, *steps, ["call", {"node": 60}, "max", [], {}], check=looked_at(100))
+
+
+def looked_at(times):
+    """Return a check that ends the work after it was called some times."""
+    left = iter(range(times))
+
+    def check():
+        if next(left, None) is None:
+            raise CallTimeout("geomar/sst.data", 600, by_owner=True)
+
+    return check
 
 
 HOSTILE = [
