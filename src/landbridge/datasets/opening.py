@@ -13,7 +13,7 @@ from xarray.backends.common import AbstractDataStore
 from xarray.backends.store import StoreBackendEntrypoint
 from xarray.core import indexing
 
-from ..errors import Malformed
+from ..errors import LandbridgeError, Malformed, printable
 from ..names import Address
 from .accessor import Origin
 from .remote import AsksOwner, RemoteArray, RemoteSource
@@ -72,7 +72,17 @@ def opened(source: AsksOwner) -> Opened:
     Malformed
         When what the owner says of it is no description of a data set.
     """
-    match source.open():
+    described = source.open()
+    try:
+        return _opened(source, described)
+    except LandbridgeError:
+        raise
+    except Exception as error:  # names that cannot be hashed, lengths beyond all numbers, and what else there is
+        raise Malformed(f"{source.address} describes itself in another form ({type(error).__name__})") from None
+
+
+def _opened(source: AsksOwner, described: object) -> Opened:
+    match described:
         case {
             "version": str(version),
             "raw": bool(raw),
@@ -143,6 +153,18 @@ class _Undecoded(AbstractDataStore):
         pass
 
 
+def _decoded(opened: Opened, dropped: list[Any], decoding: dict[str, Any], as_usual: bool) -> xarray.Dataset:
+    try:
+        return StoreBackendEntrypoint().open_dataset(_Undecoded(opened), drop_variables=dropped, **decoding)
+    except LandbridgeError:
+        raise
+    except Exception as error:
+        if not as_usual:
+            raise  # what the reader asked for may be at fault, which xarray explains
+        said = f"{opened.source.address} cannot be decoded: {type(error).__name__}: {printable(error, 500)}"
+    raise Malformed(said)
+
+
 def open_lazily(opened: Opened, **decoding: Any) -> xarray.Dataset:
     """Return an opened data set as xarray knows it.
 
@@ -158,7 +180,7 @@ def open_lazily(opened: Opened, **decoding: Any) -> xarray.Dataset:
     dropped = [dropped] if isinstance(dropped, str) else list(dropped or ())
     as_usual = not opened.raw or all(_AS_USUAL[name] is value for name, value in decoding.items())
     if opened.raw:
-        dataset = StoreBackendEntrypoint().open_dataset(_Undecoded(opened), drop_variables=dropped, **decoding)
+        dataset = _decoded(opened, dropped, decoding, as_usual)
     else:
         coords = {name: opened.variables[name] for name in opened.variables if name in opened.coords}
         data = {name: variable for name, variable in opened.variables.items() if name not in coords}

@@ -205,6 +205,8 @@ def fill(arrays: list[np.ndarray[Any, Any]], blocks: Iterator[object], target: s
             raise Malformed(f"a block of {target} does not fit what was asked for")
         array[place] = block
         missing -= block.size
+        if missing < 0 or not block.size:  # or blocks might come for ever
+            raise Malformed(f"{target} sends more than was asked for")
     if missing:
         raise Malformed(f"{target} sent {missing:,} elements less than were asked for")
 
@@ -270,7 +272,10 @@ class RemoteArray(BackendArray):
 
     def __getitem__(self, key: indexing.ExplicitIndexer) -> np.ndarray[Any, Any]:
         travels, shape = travelling(key, self.shape)
-        selected: np.ndarray[Any, Any] = np.empty(shape, self.dtype)
+        # Zeros, not whatever was in memory: an owner may leave out cells by sending others twice.
+        selected: np.ndarray[Any, Any] = (
+            np.empty(shape, object) if self.dtype == object else np.zeros(shape, self.dtype)
+        )
         if math.prod(shape):
             self.source.select(self.version, [(self.name, travels, selected)])
         return selected

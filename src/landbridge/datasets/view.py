@@ -52,7 +52,9 @@ _CHECK_EVERY_S = 0.1
 _READERS = 2
 _FILE_READS = threading.BoundedSemaphore(_READERS)
 _ONE_ALONE = threading.Lock()
-_FOLDERS = re.compile(r"(?<![\w:/.])(?:/[^/\s'\"]+)+/(?=[^/\s'\"])")
+# A path in quotes may have spaces; elsewhere it ends there.
+_QUOTED = re.compile(r"""(['"])(?:[a-z]+:)?(?:[A-Za-z]:)?[/\\][^'"]*[/\\]([^'"/\\]+)\1""")
+_FOLDERS = re.compile(r"""(?<![\w/.:])(?:file:)?(?:[A-Za-z]:)?(?:[/\\][^/\\\s'"]+)+[/\\](?=[^/\\\s'"])""")
 
 
 def _never_changes() -> None:
@@ -76,7 +78,8 @@ def without_folders(error: Exception) -> str:
     >>> without_folders(OSError("[Errno 5] cannot read '/home/ada/data/sst.nc'"))
     "OSError: [Errno 5] cannot read 'sst.nc'"
     """
-    return f"{type(error).__name__}: " + _FOLDERS.sub("", printable(" ".join(str(error).split()), 500))
+    said = _QUOTED.sub(r"\1\2\1", printable(" ".join(str(error).split()), 500))
+    return f"{type(error).__name__}: " + _FOLDERS.sub("", said)
 
 
 class DatasetView:
