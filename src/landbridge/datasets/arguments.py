@@ -299,11 +299,15 @@ def _frequency(value: Any, data: Data, keyword: str) -> str:
     return value
 
 
+_SHORT_WINDOW = 1000
+
+
 def _window(value: Any, data: Data, keyword: str) -> int:
     if keyword not in data.dims:
         _indexed(keyword, data)
         raise Refused(f"{_shown(keyword)} is no dimension")
-    found = _integer(1, max(1, int(data.sizes[keyword])))(value, data, keyword)
+    # A short one may be longer than what is left of the data: xarray then has nothing to give but gaps.
+    found = _integer(1, max(_SHORT_WINDOW, int(data.sizes[keyword])))(value, data, keyword)
     if found is None:
         raise Refused("a window has a length")
     return found

@@ -410,7 +410,8 @@ class _Evaluation:
         if method == "rolling":
             reserve_broadcast(self._memory, data, copies=windows)
             return _Prepared("rolling", data, lambda data: data.rolling(**keywords), along=dims)
-        reserve_broadcast(self._memory, data, copies=2 ** len(data.dims) if keywords.get("boundary") == "pad" else 1)
+        grows = [2 + int(keywords[dim]) // max(1, data.sizes[dim]) for dim in dims]
+        reserve_broadcast(self._memory, data, copies=math.prod(grows) if keywords.get("boundary") == "pad" else 1)
         return _Prepared("coarsen", data, lambda data: data.coarsen(**keywords), along=dims)
 
     def _reduced(self, subject: _Prepared, method: str, known: Operation, keywords: dict[str, Any]) -> Data:
