@@ -316,7 +316,8 @@ class Link:
             return _AGAIN_OFFLINE_S
         module = f"{request.target.institute}/{request.target.module}"
         was_there = self.directory.was_there(module, now)
-        return offline_grace_s(was_there, request.handle is not None, age_s, was_cut=self._was_cut)
+        is_kept = request.handle is not None and request.handle.kind == "ref"
+        return offline_grace_s(was_there, request.handle is not None, age_s, was_cut=self._was_cut, is_kept=is_kept)
 
     def _connection_event(self, event: Event) -> None:
         now = asyncio.get_running_loop().time()

@@ -16,7 +16,7 @@ BROKER_RESTART_S = 10.0
 _YOUNG_S = 3.0
 
 
-def offline_grace_s(was_there: bool, is_object: bool, age_s: float, *, was_cut: bool) -> float:
+def offline_grace_s(was_there: bool, is_object: bool, age_s: float, *, was_cut: bool, is_kept: bool = False) -> float:
     """Return how long, in seconds, a request is repeated while no backend receives it.
 
     Parameters
@@ -30,6 +30,8 @@ def offline_grace_s(was_there: bool, is_object: bool, age_s: float, *, was_cut: 
     was_cut : bool
         Whether there was another before, which broke: most likely the broker was started anew, and backends, too, find
         it again one by one.
+    is_kept : bool
+        Whether a kept value is asked for: only the backend that keeps it can answer, and only once it is back.
 
     Examples
     --------
@@ -40,7 +42,7 @@ def offline_grace_s(was_there: bool, is_object: bool, age_s: float, *, was_cut: 
     >>> offline_grace_s(False, False, 100.0, was_cut=False)
     0.0
     """
-    if was_there and was_cut and age_s < BROKER_RESTART_S:
+    if was_there and (is_kept or (was_cut and age_s < BROKER_RESTART_S)):
         return BROKER_RESTART_S
     if was_there and not is_object:
         return BACKEND_RESTART_S
