@@ -156,7 +156,8 @@ class DatasetView:
         ------
         [position, start, values] : list
             A block: of which entry of `wanted`, where it begins in that result (a list of int), and its values. Each
-            has `BLOCK_BYTES` at most; about two of them are in memory at a time. Empty results yield nothing.
+            has `BLOCK_BYTES` at most; about two of them are in memory at a time. Empty results yield nothing. The
+            blocks of each entry come in C order, by which its reader sees that each element came once.
 
         Raises
         ------
