@@ -6,12 +6,15 @@ import math
 
 import numpy as np
 import pytest
+import xarray as xr
 from hypothesis import given
 from hypothesis import strategies as st
 
+from landbridge.datasets.opening import open_lazily, opened
 from landbridge.datasets.remote import fill
 from landbridge.datasets.selection import Selection, blocks
-from landbridge.errors import Malformed
+from landbridge.errors import DatasetChanged, LandbridgeError, Malformed
+from landbridge.names import Address
 
 OWNER = "gfz/evil.data"
 
@@ -79,3 +82,89 @@ def test_whatever_blocks_come_all_elements_are_there_or_it_is_said(shape, data):
         return
     assert found.all()
     assert sum(math.prod(n for _, n in each) for each in boxes) == found.size
+
+
+# --- what is opened -----------------------------------------------------------------------------------------------
+
+
+class Owner:
+    """Says of a data set what it likes; its elements are all 1."""
+
+    address = Address("gfz", "evil", "data")
+
+    def __init__(self, **said):
+        whole = {"version": "1", "raw": True, "dataset": xr.Dataset(), "lazy": [], "variables": [], "coords": []}
+        self._said = {**whole, **said}
+
+    def open(self):
+        return self._said
+
+    def select(self, version, wanted):
+        for _, _, array in wanted:
+            array[...] = 1
+
+    def __dask_tokenize__(self):
+        return ("evil",)
+
+
+def owner_of_one(name="a", dims=("x",), shape=(3,), dtype="f8", attrs=None, encoding=None, chunks=None, **said):
+    lazy = [name, list(dims), list(shape), np.dtype(dtype), attrs or {}, encoding or {}, chunks]
+    return Owner(lazy=[lazy], **{"variables": [name], **said})
+
+
+HOSTILE = {
+    "a variable that cannot be hashed": Owner(variables=[[]]),
+    "a coordinate that cannot be hashed": Owner(coords=[[]]),
+    "a lazy variable that cannot be hashed": owner_of_one(name=([],)),
+    "a name that is no plain value": owner_of_one(name=range(3)),
+    "a variable twice": owner_of_one(variables=["a", "a"]),
+    "a dimension that cannot be hashed": owner_of_one(dims=([],)),
+    "a number as dimension of a file": owner_of_one(dims=(1,)),
+    "a length that no array has": owner_of_one(dims=("x", "y"), shape=(0, 2**80)),
+    "a length beyond any memory": owner_of_one(dims=("x", "y"), shape=(0, 2**62)),
+    "characters that make a text without end": owner_of_one(dims=("x", "y"), shape=(1, 2**40), dtype="S1"),
+    "units that name no date": owner_of_one(attrs={"units": "days since 0000-99-99"}),
+    "a calendar that is none": owner_of_one(attrs={"units": "days since 2000-01-01", "calendar": "none"}),
+    "a scale that is a list": owner_of_one(attrs={"scale_factor": [1, 2, 3]}),
+    "coordinates that are a number": owner_of_one(attrs={"coordinates": 5}),
+    "chunks that are a word": owner_of_one(chunks={"x": "auto"}),
+    "chunks of nothing": owner_of_one(chunks={"x": 0}),
+    "chunks of another dimension": owner_of_one(chunks={"y": 1}),
+}
+
+
+@pytest.mark.parametrize("case", HOSTILE)
+def test_what_xarray_cannot_open_is_malformed_whatever_xarray_raises(case):
+    with pytest.raises(Malformed) as caught:
+        open_lazily(opened(HOSTILE[case]))
+    assert "gfz/evil.data" in str(caught.value)
+    assert caught.value.__context__ is None
+    assert "\n" not in str(caught.value)
+
+
+def test_options_of_the_reader_do_not_hide_that_the_owner_is_at_fault():
+    with pytest.raises(Malformed):
+        open_lazily(opened(HOSTILE["coordinates that are a number"]), decode_times=False)
+
+
+def test_wrong_options_of_the_reader_are_told_by_xarray():
+    source = owner_of_one(attrs={"units": "days since 2000-01-01", "calendar": "360_day"})
+    assert open_lazily(opened(source)).a.dtype == object
+    with pytest.raises(ValueError, match="decode") as caught:
+        open_lazily(opened(source), decode_times=xr.coders.CFDatetimeCoder(use_cftime=False))
+    assert not isinstance(caught.value, LandbridgeError)
+
+
+def test_what_the_owner_answers_while_a_data_set_is_decoded_stays_what_it_is():
+    class Changed(Owner):
+        def select(self, version, wanted):
+            raise DatasetChanged("gfz/evil.data")
+
+    source = Changed(**owner_of_one(attrs={"units": "days since 2000-01-01"}).open())
+    with pytest.raises(DatasetChanged):
+        open_lazily(opened(source))
+
+
+def test_names_that_are_no_texts_are_taken():
+    source = owner_of_one(name=("a", 1), dims=(2, None), shape=(2, 3), chunks={2: 1}, raw=False)
+    assert dict(open_lazily(opened(source)).sizes) == {2: 2, None: 3}
