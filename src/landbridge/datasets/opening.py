@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import datetime
+import enum
 import math
+import uuid
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
+from types import NoneType
 from typing import Any
 
 import numpy as np
@@ -15,6 +19,7 @@ from xarray.core import indexing
 
 from ..errors import LandbridgeError, Malformed, printable
 from ..names import Address
+from ..wire.plain import refuse_collisions
 from .accessor import Origin
 from .remote import AsksOwner, RemoteArray, RemoteSource
 
@@ -22,6 +27,10 @@ __all__ = ["Opened", "open_lazily"]
 
 _MOST_DIMENSIONS = 64
 _MOST_VARIABLES = 100_000
+_MOST_BYTES = 2**62  # of a variable; no length of a dimension is beyond this either
+_NAMES = (str, bytes, bool, int, float, NoneType, np.generic, datetime.date, datetime.timedelta, uuid.UUID, enum.Enum)
+"""What variables and dimensions are called, and tuples of it: xarray takes anything that can be hashed."""
+_NAME_DEPTH = 4
 _AS_USUAL = {
     "mask_and_scale": True, "decode_times": True, "concat_characters": True, "decode_coords": True,
     "decode_timedelta": None,
@@ -94,16 +103,25 @@ def _opened(source: AsksOwner, described: object) -> Opened:
             pass
         case _:
             raise Malformed(f"{source.address} does not describe itself as a data set")
+    for each in (names, coords):
+        if not all(map(_is_name, each)):
+            raise Malformed(f"{source.address} names its variables by what is no name")
+        refuse_collisions(each)
     found: dict[Hashable, Any] = {name: small.variables[name].to_base_variable() for name in small.variables}
     indexed: dict[Hashable, Any] = {name: small.variables[name] for name in small.xindexes}
+    named = set(names)
     for each in lazy:
         name, variable = _lazy_variable(source, version, each)
+        if name not in named or name in found:
+            raise Malformed(f"{source.address} names its variables in two ways")
         found[name] = variable
-    if len(found) != len(small.variables) + len(lazy) or set(names) != set(found) or not set(coords) <= set(found):
+    if len(found) != len(names) or named != set(found) or not named.issuperset(coords):
         raise Malformed(f"{source.address} names its variables in two ways")
     if not raw:
         found.update(indexed)
     _check_sizes(source.address, found)
+    if raw and not all(isinstance(name, str) for each in found for name in (each, *found[each].dims)):
+        raise Malformed(f"{source.address} has a variable or dimension whose name is no text, as no file has")
     ordered = {name: found[name] for name in names}
     return Opened(source, version, raw, small.attrs, small.encoding, ordered, coords, small.xindexes)
 
@@ -111,22 +129,39 @@ def _opened(source: AsksOwner, described: object) -> Opened:
 def _lazy_variable(source: AsksOwner, version: str, described: object) -> tuple[Hashable, xarray.Variable]:
     match described:
         case [name, list(dims), list(shape), np.dtype() as dtype, dict(attrs), dict(encoding), chunks] if (
-            isinstance(name, Hashable)
+            _is_name(name)
+            and all(map(_is_name, dims))
             and len(dims) == len(shape) <= _MOST_DIMENSIONS
             and all(type(length) is int and length >= 0 for length in shape)
-            and (chunks is None or isinstance(chunks, dict))
+            and (chunks is None or _are_chunks(chunks, dims))
         ):
             array = RemoteArray(source, version, name, tuple(shape), dtype)
         case _:
             raise Malformed(f"{source.address} describes a variable in another form")
-    if math.prod(shape) * dtype.itemsize >= 2**62:
+    # Lengths beside a 0 count too: NumPy takes none that are larger.
+    if math.prod(max(1, length) for length in shape) * max(1, dtype.itemsize) >= _MOST_BYTES:
         raise Malformed(f"{source.address} describes a variable that no memory could hold")
     if chunks is not None:
         encoding = {**encoding, "preferred_chunks": chunks}
     return name, xarray.Variable(dims, indexing.LazilyIndexedArray(array), attrs, encoding)
 
 
+def _is_name(name: object, depth: int = 0) -> bool:
+    if type(name) is tuple and depth < _NAME_DEPTH:
+        return all(_is_name(part, depth + 1) for part in name)
+    return isinstance(name, _NAMES)
+
+
+def _are_chunks(chunks: object, dims: list[Any]) -> bool:
+    return (
+        isinstance(chunks, dict)
+        and chunks.keys() <= set(dims)
+        and all(type(length) is int and 1 <= length < _MOST_BYTES for length in chunks.values())
+    )
+
+
 def _check_sizes(address: Address, variables: Mapping[Hashable, Any]) -> None:
+    refuse_collisions([dim for variable in variables.values() for dim in variable.dims])
     sizes: dict[Hashable, int] = {}
     for variable in variables.values():
         for dim, length in zip(variable.dims, variable.shape, strict=True):
@@ -179,14 +214,40 @@ def open_lazily(opened: Opened, **decoding: Any) -> xarray.Dataset:
     dropped = decoding.pop("drop_variables", None)
     dropped = [dropped] if isinstance(dropped, str) else list(dropped or ())
     as_usual = not opened.raw or all(_AS_USUAL[name] is value for name, value in decoding.items())
-    if opened.raw:
-        dataset = _decoded(opened, dropped, decoding, as_usual)
+    try:
+        dataset = _decoded(opened, dropped, decoding)
+    except (LandbridgeError, MemoryError):
+        raise
+    except Exception as error:
+        said = _why_never(opened, error) if as_usual else _why_never(opened)
+        if not said:
+            raise  # it opens without these options, so xarray says what is wrong with them
     else:
-        coords = {name: opened.variables[name] for name in opened.variables if name in opened.coords}
-        data = {name: variable for name, variable in opened.variables.items() if name not in coords}
-        dataset = xarray.Dataset(data, xarray.Coordinates(coords, dict(opened.indexes)), opened.attrs)
-        dataset = dataset.drop_vars(dropped, errors="ignore")
+        said = ""
+    if said:  # raised here, without xarray's error as its context: what the owner says has led to it
+        raise Malformed(f"{opened.source.address} describes a data set that xarray cannot open: {said}")
     dataset.encoding = {**opened.encoding, "source": f"landbridge://{opened.source.address}"}
     if isinstance(opened.source, RemoteSource):
         dataset.set_close(Origin.of(dataset, opened.source, opened.version, dropped, as_usual))
     return dataset
+
+
+def _decoded(opened: Opened, dropped: list[Any], decoding: dict[str, Any]) -> xarray.Dataset:
+    if opened.raw:
+        return StoreBackendEntrypoint().open_dataset(_Undecoded(opened), drop_variables=dropped, **decoding)
+    coords = {name: opened.variables[name] for name in opened.variables if name in opened.coords}
+    data = {name: variable for name, variable in opened.variables.items() if name not in coords}
+    dataset = xarray.Dataset(data, xarray.Coordinates(coords, dict(opened.indexes)), opened.attrs)
+    return dataset.drop_vars(dropped, errors="ignore")
+
+
+def _why_never(opened: Opened, error: Exception | None = None) -> str:
+    """Return why a data set cannot be opened without options either, or nothing if it can."""
+    if error is None:
+        try:
+            _decoded(opened, [], {})
+        except LandbridgeError:
+            raise
+        except Exception as found:
+            error = found
+    return "" if error is None else printable(" ".join(f"{type(error).__name__}: {error}".split()), 300)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -126,7 +127,9 @@ class RemoteSource:
         arrays = [array for _, _, array in wanted]
         for tries in range(1, _TRIES + 1):
             try:
-                fill(arrays, self._verb("select")(version, asked), str(self.address))
+                # Closed even while an error is kept whose traceback holds it: then the owner stops to send.
+                with contextlib.closing(self._verb("select")(version, asked)) as blocks:
+                    fill(arrays, blocks, str(self.address))
             except CallLost:
                 if tries == _TRIES:
                     raise
@@ -190,9 +193,10 @@ def fill(arrays: list[np.ndarray[Any, Any]], blocks: Iterator[object], target: s
     Raises
     ------
     Malformed
-        When a block does not fit, or one is missing.
+        When a block does not fit, or is not the next one in C order, or when blocks are missing: no element of an
+        array is left as it was.
     """
-    missing = sum(array.size for array in arrays)
+    filled = [_Filled(array.shape) for array in arrays]
     for received in blocks:
         match received:
             case [int(position), list(start), np.ndarray() as block] if 0 <= position < len(arrays):
@@ -203,12 +207,49 @@ def fill(arrays: list[np.ndarray[Any, Any]], blocks: Iterator[object], target: s
         fits = len(start) == block.ndim == array.ndim and all(type(first) is int and first >= 0 for first in start)
         if not fits or array[place].shape != block.shape or not _is_same_dtype(block.dtype, array.dtype):
             raise Malformed(f"a block of {target} does not fit what was asked for")
+        if not filled[position].goes_on(start, block.shape):
+            raise Malformed(f"a block of {target} is empty, comes twice, or is not the next one")
         array[place] = block
-        missing -= block.size
-        if missing < 0 or not block.size:  # or blocks might come for ever
-            raise Malformed(f"{target} sends more than was asked for")
-    if missing:
-        raise Malformed(f"{target} sent {missing:,} elements less than were asked for")
+    if not all(each.is_whole for each in filled):
+        raise Malformed(f"{target} sent fewer elements than were asked for")
+
+
+class _Filled:
+    """Knows how far an array is filled by boxes in C order, from the last box alone.
+
+    Each axis is cut from 0 to its end, and the later axes anew within each cut. So a box begins where the last one
+    ended on the last axis that is not at its end, has the cuts of the last one before that axis, and begins at 0
+    after it: then no element is in two boxes, and all are in one when every axis is at its end.
+    """
+
+    __slots__ = ("_shape", "_start", "_stop")
+
+    def __init__(self, shape: tuple[int, ...]) -> None:
+        self._shape = list(shape)
+        self._start: list[int] = []
+        self._stop: list[int] | None = None
+
+    def goes_on(self, start: list[int], shape: tuple[int, ...]) -> bool:
+        """Say whether a box that lies in the array is the next one, and if so, count it as filled."""
+        if self.is_whole or 0 in shape:
+            return False
+        stop = [first + length for first, length in zip(start, shape, strict=True)]
+        if self._stop is None:
+            is_next = not any(start)
+        else:
+            axis = max(axis for axis, size in enumerate(self._shape) if self._stop[axis] < size)
+            is_next = (
+                start == [*self._start[:axis], self._stop[axis], *[0] * (len(start) - axis - 1)]
+                and stop[:axis] == self._stop[:axis]
+            )
+        if is_next:
+            self._start, self._stop = start, stop
+        return is_next
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether no element is missing; an array without elements needs no box."""
+        return 0 in self._shape or self._stop == self._shape
 
 
 def _is_same_dtype(arrived: np.dtype[Any], expected: np.dtype[Any]) -> bool:

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from ..errors import DatasetChanged, LandbridgeError, MissingExtra, NothingToServe, printable
-from .view import DatasetView, alone, without_folders
+from .view import DatasetView, alone, source_paths, without_folders
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -119,7 +119,7 @@ class Source:
         except (LandbridgeError, MemoryError):
             raise
         except Exception as error:
-            said = without_folders(error)
+            said = without_folders(error, (entry[0] for entry in before))
         else:
             stats = _stats(self._files(dataset))
             if not set(before) <= set(stats):
@@ -326,8 +326,7 @@ def _of_zarr(folder: str) -> Iterable[str]:
 
 
 def _files_behind(dataset: xr.Dataset) -> list[str]:
-    named = [dataset.encoding.get("source"), *(v.encoding.get("source") for v in dataset.variables.values())]
-    return sorted({path for path in named if isinstance(path, str) and os.path.exists(path)})
+    return sorted(filter(os.path.exists, source_paths(dataset)))
 
 
 def _version(dataset: xr.Dataset, stats: Stats, fingerprint: bytes) -> str:

@@ -7,8 +7,9 @@ import math
 import re
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
+from pathlib import PurePath
 from types import NoneType
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -29,6 +30,7 @@ __all__ = [
     "DatasetView",
     "alone",
     "source_chunks",
+    "source_paths",
     "without_folders",
 ]
 
@@ -52,9 +54,16 @@ _CHECK_EVERY_S = 0.1
 _READERS = 2
 _FILE_READS = threading.BoundedSemaphore(_READERS)
 _ONE_ALONE = threading.Lock()
-# A path in quotes may have spaces; elsewhere it ends there.
-_QUOTED = re.compile(r"""(['"])(?:[a-z]+:)?(?:[A-Za-z]:)?[/\\][^'"]*[/\\]([^'"/\\]+)\1""")
-_FOLDERS = re.compile(r"""(?<![\w/.:])(?:file:)?(?:[A-Za-z]:)?(?:[/\\][^/\\\s'"]+)+[/\\](?=[^/\\\s'"])""")
+_SAID_CHARS = 10_000
+# Where a path begins: on Unix, at home, beside, on Windows, on a server, and as an address of a file.
+_BEGINS = r"(?:file:|[A-Za-z]:[\\/]|\\\\|~[\w.-]*[\\/]|\.{1,2}[\\/]|/)"
+# One in quotes goes to their end, as folders may have spaces and apostrophes; any other one to the next space.
+_PATH = re.compile(
+    rf"""(?P<quote>['"`])(?P<quoted>{_BEGINS}(?:\\.|.)*?)(?=(?P=quote)(?!\w)|$)"""
+    rf"""|(?<![\w/\\.])(?!(?<=:)//)(?P<bare>{_BEGINS}(?:[^\s'"`]|['"`](?=\w))*)""",
+    re.DOTALL,
+)
+_FOLDERS = re.compile(r".*[\\/](?=[^\\/]*$)", re.DOTALL)
 
 
 def _never_changes() -> None:
@@ -70,16 +79,41 @@ def alone() -> Iterator[None]:
         yield
 
 
-def without_folders(error: Exception) -> str:
+def without_folders(error: Exception, paths: Iterable[str] = ()) -> str:
     """Return what a library says of a failure, as one line, without the folders in which the owner keeps files.
+
+    Parameters
+    ----------
+    error : Exception
+        What the library raised.
+    paths : iterable of str
+        Files that it may speak of: their folders are found even where a name has spaces and is not in quotes.
 
     Examples
     --------
     >>> without_folders(OSError("[Errno 5] cannot read '/home/ada/data/sst.nc'"))
     "OSError: [Errno 5] cannot read 'sst.nc'"
     """
-    said = _QUOTED.sub(r"\1\2\1", printable(" ".join(str(error).split()), 500))
-    return f"{type(error).__name__}: " + _FOLDERS.sub("", said)
+    said = str(error)[:_SAID_CHARS]
+    folders = {str(folder) for path in paths for folder in PurePath(path).parents if folder.name}
+    for folder in sorted(folders, key=len, reverse=True):
+        said = re.sub(rf"(?<![\w.]){re.escape(folder)}(?!\w)", "/…", said)
+    # Shortened last, as half a path would not be seen to be one.
+    return f"{type(error).__name__}: " + printable(_PATH.sub(_last_part, " ".join(said.split())), 500)
+
+
+def _last_part(found: re.Match[str]) -> str:
+    path = found["quoted"] or found["bare"]
+    name = _FOLDERS.sub("", path)
+    if not path[: len(path) - len(name)].strip("/\\"):
+        return found[0]  # of no folder, as "/" and "/km"
+    return (found["quote"] or "") + (name or "…")
+
+
+def source_paths(dataset: xr.Dataset) -> set[str]:
+    """Return the files from which xarray has opened a data set, as far as it says so."""
+    named = [dataset.encoding.get("source"), *(v.encoding.get("source") for v in dataset.variables.values())]
+    return {path for path in named if isinstance(path, str)}
 
 
 class DatasetView:
@@ -159,7 +193,8 @@ class DatasetView:
         ------
         [position, start, values] : list
             A block: of which entry of `wanted`, where it begins in that result (a list of int), and its values. Each
-            has `BLOCK_BYTES` at most; about two of them are in memory at a time. Empty results yield nothing.
+            has `BLOCK_BYTES` at most; about two of them are in memory at a time. Empty results yield nothing. The
+            blocks of each entry come in C order, by which its reader sees that each element came once.
 
         Raises
         ------
@@ -230,7 +265,7 @@ class DatasetView:
         except LandbridgeError:
             raise
         except Exception as error:
-            said = without_folders(error)
+            said = without_folders(error, source_paths(self.dataset))
         self._check()  # what became of the file explains an error better
         if said:
             raise InternalError(

@@ -252,6 +252,65 @@ def test_folders_are_left_out_but_not_addresses():
     )
 
 
+SECRETS = ("home", "ada", "my", "secret", "Projekt", "server")
+
+
+@pytest.mark.parametrize(
+    ("said", "told"),
+    [
+        ("No such file: '/home/ada/my secret data/Projekt X/sst.nc'", "No such file: 'sst.nc'"),
+        ('No such file: "/home/ada/ada\'s secret data/sst.nc"', 'No such file: "sst.nc"'),
+        ("cannot read '/home/ada/ada's secret/sst.nc'", "cannot read 'sst.nc'"),
+        ("cannot read '/home/ada/my secret data/sst.nc", "cannot read 'sst.nc"),
+        ("['/home/ada/my secret/a.nc', '/home/ada/b.nc']", "['a.nc', 'b.nc']"),
+        ("failed: file:/home/ada/data/sst.nc", "failed: sst.nc"),
+        ("failed: file:///home/ada/my%20secret/sst.nc", "failed: sst.nc"),
+        ("failed: 'file:///home/ada/my secret/sst.nc'", "failed: 'sst.nc'"),
+        ("reading:/home/ada/sst.nc", "reading:sst.nc"),
+        ("zip://a.nc::/home/ada/b.zip", "zip://a.nc::b.zip"),
+        ("bad //home/ada/sst.nc", "bad sst.nc"),
+        ("bad ~ada/secret/sst.nc", "bad sst.nc"),
+        ("bad ../secret/sst.nc", "bad sst.nc"),
+        ("bad b'/home/ada/sst.nc'", "bad b'sst.nc'"),
+        ("path=/home/ada/sst.nc (/home/ada/b.nc:12)", "path=sst.nc (b.nc:12)"),
+        ("group '/home/ada/' missing", "group '…' missing"),
+        ("C:\\Users\\ada\\x.nc", "x.nc"),
+        ("'C:\\\\Users\\\\ada\\\\my secret\\\\x.nc' is gone", "'x.nc' is gone"),
+        ("C:/Users/ada/x.nc, \\\\server\\ada\\y.nc", "x.nc, y.nc"),
+        (
+            "see https://x.org/y/z.html: 3 m/s, and/or 1 / 2 '/' /km",
+            "see https://x.org/y/z.html: 3 m/s, and/or 1 / 2 '/' /km",
+        ),
+    ],
+)
+def test_no_part_of_a_path_but_its_last_is_told(said, told):
+    assert without_folders(OSError(said)) == f"OSError: {told}"
+    assert not any(secret in told for secret in SECRETS)
+
+
+def test_folders_that_are_known_are_left_out_without_quotes_too():
+    error = OSError("cannot open /home/ada/my secret data/Projekt X/sst.nc in /home/ada/my secret data")
+    told = without_folders(error, ["/home/ada/my secret data/Projekt X/sst.nc"])
+    assert told == "OSError: cannot open sst.nc in /…"
+
+
+def test_a_path_is_left_out_before_the_text_is_shortened():
+    told = without_folders(OSError("x" * 480 + " '/home/ada/my secret data/sst.nc'"))
+    assert not any(secret in told for secret in SECRETS)
+
+
+def test_a_view_leaves_out_the_folder_of_its_own_file():
+    class Unquoted(Recorded):
+        def __getitem__(self, key):
+            raise OSError("cannot open /home/ada/my secret data/sst.nc now")
+
+    variable = xr.Variable(["row"], indexing.LazilyIndexedArray(Unquoted(np.zeros(10**6))))
+    dataset = xr.Dataset({"x": variable})
+    dataset.encoding["source"] = "/home/ada/my secret data/sst.nc"
+    with pytest.raises(InternalError, match=r"cannot open sst\.nc now"):
+        DatasetView(dataset, "1", raw=False).read("x", ["outer", [0]])
+
+
 def test_two_reads_at_a_time_are_the_most():
     running, most, lock = [], [], threading.Lock()
     both = threading.Barrier(2, timeout=20)
