@@ -81,17 +81,7 @@ def opened(source: AsksOwner) -> Opened:
     Malformed
         When what the owner says of it is no description of a data set.
     """
-    described = source.open()
-    try:
-        return _opened(source, described)
-    except LandbridgeError:
-        raise
-    except Exception as error:  # names that cannot be hashed, lengths beyond all numbers, and what else there is
-        raise Malformed(f"{source.address} describes itself in another form ({type(error).__name__})") from None
-
-
-def _opened(source: AsksOwner, described: object) -> Opened:
-    match described:
+    match source.open():
         case {
             "version": str(version),
             "raw": bool(raw),
@@ -186,18 +176,6 @@ class _Undecoded(AbstractDataStore):
 
     def close(self) -> None:
         pass
-
-
-def _decoded(opened: Opened, dropped: list[Any], decoding: dict[str, Any], as_usual: bool) -> xarray.Dataset:
-    try:
-        return StoreBackendEntrypoint().open_dataset(_Undecoded(opened), drop_variables=dropped, **decoding)
-    except LandbridgeError:
-        raise
-    except Exception as error:
-        if not as_usual:
-            raise  # what the reader asked for may be at fault, which xarray explains
-        said = f"{opened.source.address} cannot be decoded: {type(error).__name__}: {printable(error, 500)}"
-    raise Malformed(said)
 
 
 def open_lazily(opened: Opened, **decoding: Any) -> xarray.Dataset:

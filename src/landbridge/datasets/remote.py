@@ -313,10 +313,7 @@ class RemoteArray(BackendArray):
 
     def __getitem__(self, key: indexing.ExplicitIndexer) -> np.ndarray[Any, Any]:
         travels, shape = travelling(key, self.shape)
-        # Zeros, not whatever was in memory: an owner may leave out cells by sending others twice.
-        selected: np.ndarray[Any, Any] = (
-            np.empty(shape, object) if self.dtype == object else np.zeros(shape, self.dtype)
-        )
+        selected: np.ndarray[Any, Any] = np.empty(shape, self.dtype)
         if math.prod(shape):
             self.source.select(self.version, [(self.name, travels, selected)])
         return selected
