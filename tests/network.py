@@ -173,9 +173,19 @@ def running_network(folder: Path) -> Iterator[Network]:
     try:
         yield network
     finally:
+        _forget_default_networks()
         for name, value in before.items():
             if value is None:
                 os.environ.pop(name, None)
             else:
                 os.environ[name] = value
         network.close()
+
+
+def _forget_default_networks() -> None:
+    """Close what `lb.open` and imports have connected to: who comes next means another network."""
+    import landbridge
+
+    for network in landbridge._defaults.values():
+        network.close()
+    landbridge._defaults.clear()

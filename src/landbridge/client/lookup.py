@@ -57,7 +57,7 @@ async def items(link: Link, target: Address, arguments: dict[str, object], *, ti
     size = 0
     try:
         while (item := await collecting.next()) is not None:
-            size += len(item.frame)
+            size += len(item.frame) + wire.saved_bytes(item.frame)  # what is kept is not compressed
             if len(found) >= _ITEMS_KEPT:
                 raise Malformed(f"{target} gives more than {_ITEMS_KEPT:,} items")
             if size > _ITEMS_KEPT_BYTES:
