@@ -102,7 +102,7 @@ class Outcome:
 class Stage:
     """A runner in a loop of its own thread, and the methods of one file."""
 
-    def __init__(self, file: Path, workers: int | None = None, threads: int = 4) -> None:
+    def __init__(self, file: Path, workers: int | None = None, threads: int = 4, fetch: Any = None) -> None:
         exposed = exposure(load(str(file)))
         functions = {name: method.function for name, method in exposed.methods.items()}
         self.exposed = exposed.methods
@@ -111,7 +111,7 @@ class Stage:
         self._thread = threading.Thread(target=self.loop.run_forever, daemon=True)
         self._thread.start()
         self.runner: Runner = self.in_loop(
-            lambda: Runner(Mailbox(self.loop), threads, name=NAME, source=exposed.source, workers=workers)
+            lambda: Runner(Mailbox(self.loop), threads, name=NAME, source=exposed.source, workers=workers, fetch=fetch)
         )
 
     def in_loop(self, function: Callable[[], Any]) -> Any:

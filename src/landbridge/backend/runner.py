@@ -122,7 +122,11 @@ class Runner:
         except BaseException as error:
             self.mailbox.post(running.sink.failed, error_meta(running, error))
         else:
-            self.mailbox.post(self._run, running, frame)
+            self.mailbox.post(self._run_fetched, running, frame)
+
+    def _run_fetched(self, running: Running, frame: memoryview | bytearray) -> None:
+        if not running.call.cancelled:  # or its caller has been told that it never runs
+            self._run(running, frame)
 
     def _in_loop(self, running: Running, coroutine: Coroutine[Any, Any, None]) -> None:
         if self._loop_thread is None:

@@ -5,11 +5,14 @@ from __future__ import annotations
 import contextlib
 import sys
 import textwrap
+import threading
 
 import numpy as np
 import pytest
 
 from backstage import stage
+from landbridge import wire
+from landbridge.backend.execution import Fetched
 
 WORK = """
 import asyncio
@@ -19,6 +22,7 @@ import threading
 import numpy as np
 
 __all__ = ["speaks", "speaks_soon", "speaks_in_steps", "fresh", "kept", "kept_in_steps", "waits", "go", "begun"]
+__all__ += ["notes_soon", "noted_soon"]
 KEPT = np.zeros(2**18)
 GO = threading.Event()
 BEGUN = threading.Event()
@@ -53,6 +57,14 @@ def kept_in_steps(n: int):
     for i in range(n):
         array[:] = i
         yield array
+
+NOTED = []
+
+async def notes_soon(value):
+    NOTED.append(value)
+
+async def noted_soon() -> list:
+    return NOTED
 
 def waits() -> str:
     BEGUN.set()
@@ -126,3 +138,24 @@ def test_a_call_that_waits_for_a_thread_has_a_place_and_can_be_withdrawn(work):
     assert [each.result_value() for each in running] == ["waited", "waited"]
     third.result_value()
     assert second.endings == ["never began"]
+
+
+def test_a_call_that_is_stopped_while_its_references_are_fetched_never_runs(tmp_path):
+    file = tmp_path / "work.py"
+    file.write_text(textwrap.dedent(WORK))
+    fetching, go_on = threading.Event(), threading.Event()
+
+    def fetch(data, call, lazily):
+        fetching.set()
+        go_on.wait(60)
+        return Fetched("value", 5)
+
+    reference = wire.ReferenceData("geomar/ocean", "field", "a" * 32, "b" * 32)
+    with stage(file, fetch=fetch) as work:
+        stopped = work.start("notes_soon", value=reference)
+        assert fetching.wait(60)
+        stopped.interrupt()
+        assert stopped.never_began
+        go_on.set()
+        work.start("notes_soon", value=reference).result_value()  # goes the same way, behind it
+        assert work.call("noted_soon") == ["value"]
