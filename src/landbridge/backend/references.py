@@ -121,9 +121,9 @@ class Kept:
         FileNotFoundError
             When it was let go of since it was found.
         """
-        frame, folder = self.frame, self.folder
-        if folder is not None:
-            frame = folder.map(self.value_id)
+        frame = self.frame
+        if frame is None and self.folder is not None:  # in this order: it may be put on disk meanwhile
+            frame = self.folder.map(self.value_id)
         return self.lazy if frame is None else wire.decode(frame.toreadonly(), read_only=True)
 
     def record(self) -> dict[str, Any]:
@@ -293,7 +293,8 @@ class References:
 
     def _check_pins(self, kept: Kept, target: str) -> None:
         with self._lock:
-            own = [each.size for each in self._kept.values() if each.caller == kept.caller and each.pinned_until]
+            now = time.time()
+            own = [each.size for each in self._kept.values() if each.caller == kept.caller and each.pinned_until > now]
         limit = self._limits.each_bytes // _PINNED_SHARE
         if kept.pinned_until and sum(own) > limit:  # what is kept for longer must leave room for what is not
             raise Busy(target, f"{kept.caller} would have {sum(own):,} bytes pinned; at most {limit:,} can be")
@@ -436,7 +437,8 @@ class References:
                 self._disk -= kept.size
                 self._remove(kept.value_id)
                 return
-            kept.frame, kept.folder = None, self._folder
+            kept.folder = self._folder  # before the frame goes: whoever reads it now finds one or the other
+            kept.frame = None
             kept.opened = None  # which holds the memory that is to become free
             self._memory -= kept.size
 

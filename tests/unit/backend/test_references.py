@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from landbridge import wire
-from landbridge.backend.references import EACH, Limits, References
+from landbridge.backend.references import EACH, Kept, Limits, References
 from landbridge.backend.spill import SpillFolder
 from landbridge.errors import Busy, CannotTravel, ObjectGone, PermissionDenied
 from landbridge.protocol import LEASE_S
@@ -193,6 +193,34 @@ def test_values_on_disk_hold_no_descriptors(tmp_path):
         assert pinned(kept, kept.keep(number, ANNA, HERE, "field", 0.0)).value() == number
     gc.collect()
     assert len(os.listdir("/proc/self/fd")) <= before + 1
+
+
+def test_a_value_that_is_put_on_disk_is_there_at_each_moment(tmp_path, monkeypatch):
+    read = []
+
+    class Watched(Kept):
+        def __setattr__(self, name, value):
+            super().__setattr__(name, value)
+            if name in ("frame", "folder") and watching:
+                read.append(self.value())
+
+    watching = False
+    monkeypatch.setattr("landbridge.backend.references.Kept", Watched)
+    kept = references(SpillFolder(tmp_path / "values"))
+    data = kept.keep(7, ANNA, HERE, "field", 0.0)
+    watching = True
+    pinned(kept, data)
+    assert read == [7, 7]
+
+
+def test_pins_of_the_past_leave_room_for_new_ones(tmp_path, monkeypatch):
+    now = [1_000_000.0]
+    monkeypatch.setattr("landbridge.backend.references.time.time", lambda: now[0])
+    kept = references(SpillFolder(tmp_path / "values"), each_bytes=10_000)
+    first, second = (kept.keep(bytes(3000), ANNA, HERE, "field", 0.0) for _ in range(2))
+    pinned(kept, first)
+    now[0] += 2 * 86_400
+    assert pinned(kept, second).spilled
 
 
 def test_what_cannot_be_read_at_a_start_stays_on_disk(tmp_path, monkeypatch):
