@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -85,7 +86,7 @@ class Keeper:
             folder=None if keeping.folder is None else SpillFolder(keeping.folder),
         )
         self._verbs = _read_verbs()
-        self._opened: deque[Kept] = deque()
+        self._opened: deque[weakref.ref[Kept]] = deque()
 
     def keep(self, caller: Caller, session: str, member: str) -> Keep:
         """Return what keeps the value of a call, and gives what its caller gets instead."""
@@ -116,9 +117,10 @@ class Keeper:
 
     def _remember_opened(self, kept: Kept) -> None:
         """Have few values open at a time: each of those on disk has a descriptor."""
-        self._opened.append(kept)
+        self._opened.append(weakref.ref(kept))  # which must not hold one that is let go of
         while len(self._opened) > _OPENED:
-            self._opened.popleft().opened = None
+            if (oldest := self._opened.popleft()()) is not None:
+                oldest.opened = None
 
     def fetch(self, data: wire.ReferenceData, call: CurrentCall, lazily: bool) -> Fetched:
         """Return the value of a reference that was given to a call here, wherever it is kept."""
