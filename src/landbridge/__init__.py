@@ -170,7 +170,8 @@ def open(
     Parameters
     ----------
     address : str
-        ``institute/module.name``, or ``institute/module`` for the only data set of a module.
+        ``institute/module.name``; or ``institute/module`` for its data set ``data``, as of one that serves a file, or
+        for its only one.
     profile : str, optional
         Which network, and as whom; see `connect`.
     chunks : int, str or dict, optional
@@ -205,28 +206,29 @@ def zarr_store(address: str, *, profile: str | None = None) -> ZarrStore:
     Parameters
     ----------
     address : str
-        ``institute/module.name``, or ``institute/module`` for the only data set of a module.
+        As in `open`.
     profile : str, optional
         Which network, and as whom; see `connect`.
 
     Raises
     ------
     MissingExtra
-        When zarr is not installed here.
+        When zarr or xarray is not installed here.
     """
-    from .engine import zarr_store_at
-
-    return zarr_store_at(_default_network(profile), address)
+    return _engine().zarr_store_at(_default_network(profile), address)  # type: ignore[no-any-return] # of a module
 
 
 def _open_dataset(network: Network, data: str | Reference, **options: Any) -> xarray.Dataset:
+    return _engine().open_at(network, data, **options)  # type: ignore[no-any-return] # of a module
+
+
+def _engine() -> Any:
     try:
-        from .engine import open_at
+        return import_module(".engine", __name__)
     except ImportError as error:
         from .errors import MissingExtra
 
         raise MissingExtra("Opening a data set", "xarray") from error
-    return open_at(network, data, **options)
 
 
 def _default_network(profile: str | None = None) -> Network:

@@ -35,7 +35,7 @@ _SCHEME = "landbridge://"
 class LandbridgeBackend(BackendEntrypoint):
     """Opens ``landbridge://institute/module.name``, lazily: each selection fetches what it needs, with one call.
 
-    ``landbridge://institute/module`` is the only data set of a module, as of one that serves a file.
+    ``landbridge://institute/module`` is the data set of a module that serves a file, or the only one of another.
     """
 
     description = "Data sets of colleagues at other institutes, through Landbridge"
@@ -133,6 +133,8 @@ def _opened(network: Network, text: str) -> Opened:
 
 def _only_dataset(network: Network, where: Address) -> str:
     names = list(network._describe(where).datasets)
+    if MEMBER_OF_FILE in names:
+        return MEMBER_OF_FILE
     if len(names) == 1:
         return names[0]
     said = f"it has {', '.join(names)}; name one of them after a dot" if names else "it has no data sets"

@@ -387,3 +387,24 @@ def test_a_third_institute_can_have_a_reference_as_a_lazy_data_set(network, net,
         "awi/reader",
     )
     assert net["awi/reader"].point(net["iow/ocean"].model.keep()) == [False, float(made().sst[3, 4, 5])]
+
+
+@pytest.mark.parametrize("use", ["lb.open('geomar/ocean.model')", "lb.zarr_store('geomar/ocean.model')"])
+def test_without_xarray_it_is_told_what_to_install(network, ocean, use):
+    run = network.python(f"""
+        import sys
+        sys.modules["xarray"] = None
+        import landbridge as lb
+        try:
+            {use}
+        except lb.MissingExtra as error:
+            print(error)
+    """)
+    assert "landbridge[xarray]" in run.stdout, run.stderr
+
+
+def test_a_module_is_opened_by_its_data_set_named_data_if_it_has_one(network, ocean):
+    network.serve(OCEAN.replace("def odd", "def data"), "dkrz/several")
+    store = lb.zarr_store("dkrz/several")
+    assert "dkrz/several.data" in repr(store)
+    assert "depth" in lb.open("dkrz/several")
