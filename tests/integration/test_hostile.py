@@ -265,7 +265,7 @@ def test_catalogue_entries_are_cleaned_and_those_that_are_none_are_ignored(netwo
                 pages = await lookup.items(net._link_now, lookup.CATALOGUE, {}, timeout_s=10.0)
                 return [entry for page in pages for entry in page]
 
-    import landbridge.client.link  # noqa: F401
+    import landbridge.client.link  # noqa: F401 - what the caller has loaded
 
     listed = {entry["module"]: entry for entry in asyncio.run(main())}
     summary = listed["gfz/entry"]["summary"]

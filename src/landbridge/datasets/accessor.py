@@ -114,7 +114,7 @@ def _inner(variable: Any) -> Any:
 def remember(dataset: xr.Dataset) -> None:
     """Have `ds.landbridge` know a data set that has just been opened, whatever is loaded of it later."""
     with contextlib.suppress(ValueError):
-        dataset.landbridge  # noqa: B018 (xarray keeps what it gave)
+        dataset.landbridge  # noqa: B018 - xarray keeps what it gave
 
 
 @xr.register_dataset_accessor("landbridge")  # type: ignore[no-untyped-call, untyped-decorator]

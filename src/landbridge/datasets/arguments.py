@@ -111,7 +111,8 @@ def frequency_s(text: str) -> float:
     172800.0
     """
     found = _FREQUENCY.fullmatch(text)
-    assert found is not None  # noqa: S101 (checked)
+    if found is None:
+        raise ValueError(f"{text!r} is no frequency")
     return int(found["times"] or 1) * _SHORTEST_S[found["unit"]]
 
 

@@ -68,7 +68,7 @@ def open_csv(path: str) -> xr.Dataset:
         raise TooLarge(f"The table {os.path.basename(path)}", size_bytes, CSV_BYTES, advice)
     try:
         import pandas
-        import xarray  # noqa: F401
+        import xarray  # noqa: F401 - to see whether it is there
     except ImportError:
         raise MissingExtra("Serving a table", "table,xarray") from None
     return from_frame(pandas.read_csv(path, sep="\t" if path.lower().endswith(".tsv") else ","))
@@ -83,7 +83,7 @@ def open_parquet(path: str) -> xr.Dataset:
         pyarrow or pandas is not installed.
     """
     try:
-        import pandas  # noqa: F401
+        import pandas  # noqa: F401 - to see whether it is there
         import pyarrow.parquet
         import xarray
     except ImportError:

@@ -198,7 +198,7 @@ def test_nothing_else_than_what_was_opened_begins_a_chain(ds, other, touched):
         assert different.identical(ds)
     else:
         with pytest.raises(ValueError, match=r"Begin from the one that was opened: far = landbridge\.open"):
-            different.landbridge  # noqa: B018
+            different.landbridge  # noqa: B018 - to look it up is the test
 
 
 def replaced(ds):
@@ -233,7 +233,7 @@ def test_a_change_in_place_is_noticed(ds, change):
 def test_a_change_in_place_before_the_first_chain_is_noticed(ds, change):
     change(ds)
     with pytest.raises(ValueError, match="Begin from the one that was opened"):
-        ds.landbridge  # noqa: B018
+        ds.landbridge  # noqa: B018 - to look it up is the test
 
 
 def test_what_is_loaded_later_changes_nothing(ds, home, calls):
@@ -259,7 +259,7 @@ def test_a_chain_outlives_the_data_set_it_began_with(calls, home):
 def test_other_options_of_decoding_are_not_ignored(calls):
     ds = served(verbs(file_source("geomar/sst.data", OSTIA)), calls, decode_times=False)
     with pytest.raises(ValueError, match="Open it without them"):
-        ds.landbridge  # noqa: B018
+        ds.landbridge  # noqa: B018 - to look it up is the test
 
 
 # --- how it looks -------------------------------------------------------------------------------------------------
@@ -301,9 +301,9 @@ def test_what_does_not_run_there_says_what_to_do(far, name):
 
 def test_names_that_are_nowhere_are_refused_with_what_there_is(far):
     with pytest.raises(AttributeError, match=r"there is no 'ssst' that runs .*; there are .*sst"):
-        far.ssst  # noqa: B018
+        far.ssst  # noqa: B018 - to look it up is the test
     with pytest.raises(AttributeError, match=r"no 'sel' after groupby\(\)"):
-        far.sst.groupby("time.month").sel  # noqa: B018
+        far.sst.groupby("time.month").sel  # noqa: B018 - to look it up is the test
 
 
 def test_values_of_a_chain_are_not_here(far):

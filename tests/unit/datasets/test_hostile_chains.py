@@ -6,6 +6,7 @@ import importlib.util
 import tracemalloc
 from random import Random
 
+import dask.array
 import iris_sample_data
 import numpy as np
 import pytest
@@ -17,6 +18,7 @@ from landbridge.datasets.vocabulary import BINARY, OPERATIONS, UNARY
 from landbridge.errors import CallTimeout, InvalidArguments, LandbridgeError, Malformed, RemoteError, TooLarge
 from unit.datasets.chains import EXAMPLES, close, measured, nothing, recorder, run
 
+# Of NumPy and xarray on odd numbers, at home as beside the data.
 pytestmark = pytest.mark.filterwarnings("ignore::RuntimeWarning", "ignore::FutureWarning")
 
 
@@ -393,9 +395,8 @@ def test_variables_without_the_dimension_may_be_text():
 
 
 def test_a_long_chain_over_many_chunks_is_refused():
-    dask = pytest.importorskip("dask.array")
     large = xr.Dataset(
-        {"a": (("x", "y"), dask.zeros((20_000, 100_000), chunks=(1_000, 100)))}
+        {"a": (("x", "y"), dask.array.zeros((20_000, 100_000), chunks=(1_000, 100)))}
     )  # 16 GB in 20,000 chunks
     steps = [["data"], ["get", N0, "a"]]
     steps += [["op", "+", {"node": position}, 1.0] for position in range(1, 60)]
@@ -457,7 +458,7 @@ def mutated(steps, random):
     return steps
 
 
-@pytest.mark.filterwarnings("ignore")
+@pytest.mark.filterwarnings("ignore")  # whatever libraries say of damaged chains
 @pytest.mark.parametrize("in_chunks", [False, True])
 @pytest.mark.parametrize("seed", range(10))
 def test_damaged_chains_give_values_or_typed_errors(doubles, seed, in_chunks):

@@ -10,6 +10,7 @@ from landbridge.datasets.vocabulary import BINARY, OPERATIONS, UNARY
 from landbridge.errors import InvalidArguments
 from unit.datasets.chains import EXAMPLES, close, measured, recorder
 
+# Of NumPy and xarray on odd numbers, at home as beside the data.
 pytestmark = pytest.mark.filterwarnings("ignore::RuntimeWarning", "ignore::FutureWarning")
 
 

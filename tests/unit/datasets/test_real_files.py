@@ -7,6 +7,7 @@ import warnings
 from importlib.resources import files
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 import xarray as xr
@@ -94,7 +95,6 @@ def test_packed_integers_travel_packed(tmp_path):
 
 
 def test_odd_dtypes_are_served(tmp_path):
-    pytest.importorskip("cftime")
     times = xr.date_range("0001-01-01", periods=50, freq="MS", calendar="360_day", use_cftime=True)
     odd = xr.Dataset(
         {
@@ -129,7 +129,6 @@ def test_zarr_folders_are_served(tmp_path, version):
 
 
 def test_hdf5_that_xarray_opens_is_served(tmp_path):
-    h5py = pytest.importorskip("h5py")
     with h5py.File(tmp_path / "t.h5", "w") as file:
         file["t"] = field("f4")
         file["small"] = np.arange(5)

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import polars as pl
 import pyarrow as pa
-import pytest
+import pyproj
 import shapely
 import xarray as xr
 
@@ -234,8 +234,6 @@ def _missing(back: Any, value: Any, place: str) -> None:
 def _parts_equal(back: Any, value: Any, place: str) -> None:
     _column(back, value, place)
 
-
-pyproj = pytest.importorskip("pyproj")
 
 _CHECKS: list[tuple[Any, Any]] = [
     (np.ma.core.MaskedConstant, _missing),
