@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import random
 import resource
 import struct
-import subprocess
 import sys
 from collections import Counter
-from pathlib import Path
 from time import perf_counter
 
 import numpy as np
@@ -18,8 +15,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from landbridge.wire import Limits, compressed, decode, encode, joined, readable
+from property.damage import outcomes_of
 
-HERE = Path(__file__)
 EACH = 12_000
 MEMORY_BYTES = 2 * 2**30
 PLENTY = Limits(raw_bytes=2**28)
@@ -54,18 +51,9 @@ def test_what_arrives_is_what_was_sent(array, other, codecs):
 
 @pytest.mark.parametrize("codec", readable())
 def test_damaged_compressed_buffers_give_a_typed_error_or_a_value(codec):
-    paths = os.pathsep.join([str(HERE.parents[1]), str(HERE.parents[2] / "src")])
-    ran = subprocess.run(
-        [sys.executable, "-X", "faulthandler", str(HERE), codec],
-        env=os.environ | {"PYTHONPATH": paths},
-        capture_output=True,
-        text=True,
-        timeout=110,
-    )
-    assert ran.returncode == 0, ran.stderr[-4000:]
-    counts = dict(line.split("=") for line in ran.stdout.split())
-    assert int(counts["error"]) + int(counts["value"]) == EACH
-    assert int(counts["error"]) > 1000
+    counts = outcomes_of(__file__, codec)
+    assert counts["error"] + counts["value"] == EACH
+    assert counts["error"] > 1000
 
 
 def injured(dice: random.Random, frame: bytearray) -> bytearray:

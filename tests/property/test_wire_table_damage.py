@@ -6,19 +6,17 @@ would end it, and so fail the test instead of all tests.
 
 from __future__ import annotations
 
-import os
 import random
 import resource
 import struct
-import subprocess
 import sys
 import warnings
 from collections import Counter
-from pathlib import Path
 
 import pytest
 
-HERE = Path(__file__)
+from property.damage import outcomes_of
+
 EACH = 8000
 MEMORY_BYTES = 3 * 2**30
 ODD_NUMBERS = [0, 1, 2, 7, 8, 64, 127, 128, 255, 2**15, 2**16, 2**31 - 1, 2**31, 2**32 - 1, 2**62, 2**63, 2**64 - 1]
@@ -26,19 +24,10 @@ ODD_NUMBERS = [0, 1, 2, 7, 8, 64, 127, 128, 255, 2**15, 2**16, 2**31 - 1, 2**31,
 
 @pytest.mark.parametrize("what", ["arrow", "pandas", "geometries", "everything"])
 def test_damaged_tables_give_a_typed_error_or_a_value_that_can_be_used(what):
-    paths = os.pathsep.join([str(HERE.parents[1]), str(HERE.parents[2] / "src")])
-    ran = subprocess.run(
-        [sys.executable, "-X", "faulthandler", str(HERE), what],
-        env=os.environ | {"PYTHONPATH": paths, "OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        timeout=110,
-    )
-    assert ran.returncode == 0, ran.stderr[-4000:]
-    counts = dict(line.split("=") for line in ran.stdout.split())
-    assert int(counts["error"]) + int(counts["value"]) == EACH
-    assert int(counts["error"]) > 100
-    assert int(counts["value"]) > 100
+    counts = outcomes_of(__file__, what)
+    assert counts["error"] + counts["value"] == EACH
+    assert counts["error"] > 100
+    assert counts["value"] > 100
 
 
 def good_values(what: str) -> list[object]:

@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import NamedTuple, TypeVar
 
-from ..broker import Connection, Lane
+from ..broker import Connection
 from ..broker import Message as Delivered
 from ..errors import (
     BrokerUnreachable,
@@ -44,7 +44,6 @@ from ..protocol import (
     control_subscription,
     error_to_meta,
     lane_subscription,
-    lane_window,
     object_subscription,
     pack,
     pack_presence,
@@ -60,6 +59,7 @@ from .expose import Exposure
 from .finished import Finished, FinishedCall
 from .keeping import REFERENCE_VERBS, Keeper, Keeping
 from .latecomers import Latecomers
+from .longvalues import LongValues
 from .metrics import Counts, Metrics
 from .objects import KeptObject, Objects
 from .offer import Offer, Served
@@ -68,7 +68,7 @@ from .runner import STREAMS, Runner
 from .running import Keep
 from .served import ServedCall
 from .threads import Mailbox
-from .usage import RETRY_S, TRANSFERS_EACH, RefusalLog, Usage, held_bytes_each
+from .usage import RefusalLog, Usage, held_bytes_each
 
 __all__ = ["Backend"]
 
@@ -151,14 +151,13 @@ class Backend:
         self._calls: dict[str, ServedCall] = {}
         # Calls that have just begun are looked after more often: most end before they have to be accepted.
         self._young: dict[str, ServedCall] = {}
-        self._receiving: set[ServedCall] = set()
         self._congestion: dict[str, Congestion[ServedCall]] = {}
         self._held_bytes_each = held_bytes_each()
         self._finished = Finished(self._held_bytes_each)
         self._latecomers = Latecomers(
             self.name, instance, self._finished, self.publish, self.publish_part, self._learn_rate
         )
-        self._lane: Lane | None = None
+        self._long_values: LongValues | None = None
         # What was decided for whom. It stays true while we serve: the owner's patterns are given at the start.
         self._decided: dict[CallSubject, _Decided] = {}
         self._usage: dict[Caller, Usage] = {}
@@ -187,7 +186,8 @@ class Backend:
         self._loop = asyncio.get_running_loop()
         owner, module = self.address.institute, self.address.module
         parts = lane_subscription(owner, module, self.instance)
-        self._lane = lane = Lane(connection, parts, self._control_arrived, self._lane_opened)
+        long_values = LongValues(connection, parts, self._control_arrived, self._calls, self._latecomers.lane_opened)
+        self._long_values, lane = long_values, long_values.lane
         self._congestion = {"line": Congestion(connection, self._go_on), "lane": Congestion(lane, self._go_on)}
         runner = Runner(
             Mailbox(self._loop), _THREADS, name=self.name, source=self._source, workers=self._workers,
@@ -457,9 +457,8 @@ class Backend:
         self._young.pop(call.call_id, None)
         call.usage.leave(call)
         call.ended()
-        if call in self._receiving:
-            self._receiving.discard(call)
-            self._share_lane()
+        if self._long_values is not None:
+            self._long_values.let_go(call)
         out = call.responder.out
         if out.keeps:
             now, size = self._loop.time(), out.kept_bytes
@@ -492,39 +491,13 @@ class Backend:
 
     def open_lane(self, call: ServedCall) -> None:
         """See to it that parts can come and go, and tell the call when they can."""
-        lane = self._lane
-        if lane is None:
-            return
-        if call.responder.receives_bulk and call not in self._receiving:
-            own = sum(each.caller == call.caller for each in self._receiving)
-            if own >= TRANSFERS_EACH:
-                busy = Busy(call.responder.target, f"{own} long values of {call.caller} are on their way", RETRY_S)
-                call.act(call.responder.refuse(busy, self._loop.time()))
-                return
-            self._receiving.add(call)
-            self._share_lane()
-        if lane.is_open:
-            self._lane_opened_for(call)
-        else:
-            lane.open()
-
-    def _lane_opened(self) -> None:
-        for call in [call for call in self._calls.values() if call.responder.moves_bulk]:
-            self._lane_opened_for(call)
-        self._latecomers.lane_opened(self._loop.time())
-
-    def _lane_opened_for(self, call: ServedCall) -> None:
-        call.act(call.responder.lane_opened(self._loop.time(), lane_window(len(self._receiving))))
-
-    def _share_lane(self) -> None:
-        window = lane_window(len(self._receiving))
-        for call in self._receiving:
-            call.responder.share_lane(window)
+        if self._long_values is not None:
+            self._long_values.open_for(call)
 
     def publish_part(self, subject: str, parts: Parts) -> None:
         """Send a part of a long value; without a place to send it to it waits until the caller names one."""
-        if self._lane is not None and subject:
-            self._lane.publish(subject, parts)
+        if self._long_values is not None:
+            self._long_values.send(subject, parts)
 
     def _control_arrived(self, delivered: Delivered) -> None:
         try:
@@ -543,9 +516,8 @@ class Backend:
             if "bulk_granted" in message.meta:
                 call.lane_reply = delivered.reply
             call.received(message, self._loop.time())
-            if call in self._receiving and not call.responder.receives_bulk:
-                self._receiving.discard(call)
-                self._share_lane()
+            if self._long_values is not None and not call.responder.receives_bulk:
+                self._long_values.let_go(call)
 
     def _learn_rate(self, caller: Caller, bytes_per_s: float) -> None:
         usage = self._usage.get(caller)
