@@ -10,10 +10,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import xarray as xr
 
 import landbridge as lb
-
-xr = pytest.importorskip("xarray")
 
 SOURCE = """
 import sys

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import cftime
 import msgpack
+import netCDF4
 import numpy as np
 import pandas as pd
 import pytest
@@ -128,8 +129,7 @@ def test_plain_encoding_travels_and_the_rest_stays():
 
 
 def test_lazy_data_are_loaded(tmp_path):
-    netcdf = pytest.importorskip("netCDF4")
-    with netcdf.Dataset(tmp_path / "a.nc", "w") as file:
+    with netCDF4.Dataset(tmp_path / "a.nc", "w") as file:
         file.createDimension("x", 300)
         file.createVariable("a", "f4", ("x",))[:] = np.arange(300)
     with xr.open_dataset(tmp_path / "a.nc", engine="netcdf4") as value:
