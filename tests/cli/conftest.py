@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 
 import pytest
 
@@ -153,11 +152,3 @@ def empty_env(network, tmp_path) -> dict[str, str]:
 def error_code(stdout: str) -> str:
     """Return the code of the one error that a command with --json printed."""
     return json.loads(stdout)["error"]["code"]
-
-
-def alive(pid: int) -> bool:
-    """Whether a process runs; one that has ended and waits for its parent does not."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except FileNotFoundError:
-        return False

@@ -11,8 +11,9 @@ import subprocess
 import pytest
 
 from network import COMMAND
+from procfs import is_running
 
-from .conftest import alive, error_code
+from .conftest import error_code
 
 
 @contextlib.contextmanager
@@ -30,10 +31,10 @@ def running_up(env):
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_ends_the_network_and_its_broker(empty_env, number):
     with running_up(empty_env) as (process, ready):
-        assert alive(ready["pid"])
+        assert is_running(ready["pid"])
         process.send_signal(number)
         assert process.wait(20) == 0
-        assert not alive(ready["pid"])
+        assert not is_running(ready["pid"])
 
 
 def test_a_second_up_says_where_the_first_one_is(network):

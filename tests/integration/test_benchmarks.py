@@ -14,6 +14,8 @@ from pathlib import Path
 
 import pytest
 
+from procfs import children_of, is_running
+
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the benchmarks read /proc")
 
 RUN = Path(__file__).parents[2] / "benchmarks" / "run.py"
@@ -32,19 +34,8 @@ def running(folder: Path, *options: str) -> Iterator[subprocess.Popen[str]]:
 
 
 def descendants(pid: int) -> set[int]:
-    children = {
-        int(child)
-        for task in Path(f"/proc/{pid}/task").iterdir()
-        for child in (task / "children").read_text().split()
-    }  # fmt: skip
+    children = children_of(pid)
     return children.union(*(descendants(child) for child in children))
-
-
-def runs(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except OSError:
-        return False
 
 
 def test_quick_rows_are_measured_and_written(tmp_path: Path) -> None:
@@ -97,6 +88,6 @@ def test_whatever_a_killed_benchmark_started_ends(tmp_path: Path) -> None:
         process.send_signal(signal.SIGKILL)
         process.wait()
         deadline = time.monotonic() + 30
-        while left := {pid for pid in started if runs(pid)}:
+        while left := {pid for pid in started if is_running(pid)}:
             assert time.monotonic() < deadline, f"{left} of {started} outlived the benchmark"
             time.sleep(0.05)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 import time
-from pathlib import Path
 
 import landbridge as lb
 from network import Network
+from procfs import children_of
 
 BURN = """
 import landbridge as lb
@@ -25,12 +25,6 @@ def where() -> int:
 """
 
 
-def children(pid: int) -> set[int]:
-    return {
-        int(child) for task in Path(f"/proc/{pid}/task").iterdir() for child in (task / "children").read_text().split()
-    }
-
-
 def open_files(pid: int) -> int:
     return len(os.listdir(f"/proc/{pid}/fd"))
 
@@ -39,13 +33,13 @@ def test_a_thousand_cancels_leave_nothing_behind(network: Network) -> None:
     backend = network.serve(BURN, "awi/burning", "--workers", "2")
     with lb.connect() as net:
         burn, where = net.awi.burning.burn, net.awi.burning.where
-        assert where() in children(backend.pid)
+        assert where() in children_of(backend.pid)
         files = open_files(backend.pid)
         for number in range(1000):
             call = burn.start()
             if number % 2:
                 time.sleep(0.003)  # so that some are cancelled while they run, and some before
             assert call.cancel() == "stopped", number
-        assert where() in children(backend.pid)
-        assert len(children(backend.pid)) <= 2
+        assert where() in children_of(backend.pid)
+        assert len(children_of(backend.pid)) <= 2
         assert open_files(backend.pid) <= files + 2  # the second worker's socket, if there is one now

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import random
 import socket
+import threading
 import urllib.error
 import urllib.request
 from contextlib import contextmanager
@@ -171,6 +173,30 @@ def test_open_connections_do_not_keep_the_backend_from_ending():
         writer.close()
 
     asyncio.run(asyncio.wait_for(leave_while_somebody_waits(), 4))
+
+
+def test_who_has_connected_is_answered_while_one_backend_follows_another():
+    listening, url = listen()
+    ended = threading.Event()
+
+    def ask():
+        answers = 0
+        while not ended.is_set():
+            assert fetch(url)[0] == 200
+            answers += 1
+        return answers
+
+    async def follow_each_other():
+        asking = [asyncio.create_task(asyncio.to_thread(ask)) for _ in range(4)]
+        for _ in range(100):
+            async with serve_metrics(lambda: "a 1\n", lambda: "", listening.dup()):
+                await asyncio.sleep(random.uniform(0, 0.01))
+        async with serve_metrics(lambda: "a 1\n", lambda: "", listening.dup()):
+            ended.set()
+            return await asyncio.gather(*asking)
+
+    with listening:
+        assert all(asyncio.run(follow_each_other()))
 
 
 def test_nobody_listens_any_more_once_it_has_ended():

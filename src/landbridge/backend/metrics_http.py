@@ -19,6 +19,8 @@ __all__ = ["serve_metrics"]
 _log = logging.getLogger(__name__)
 _REQUEST_BYTES = 8192
 _TIMEOUT_S = 5.0
+_LEAVING_S = 1.0
+_PAUSE_S = 1.0
 _AT_ONCE = 32
 _TEXT = "text/plain; charset=utf-8"
 _REQUEST_LINE = re.compile(rb"([A-Z]{1,16}) (/[!-~]*) HTTP/1\.[01]\r\n")
@@ -34,6 +36,8 @@ async def serve_metrics(
 ) -> AsyncIterator[None]:
     """Answer at a socket that listens on the loopback address, while the context is open; then close it.
 
+    Whoever has been accepted by then is still answered; whoever waits at the socket is left to another that holds it.
+
     Parameters
     ----------
     metrics_text : callable
@@ -43,39 +47,69 @@ async def serve_metrics(
     listening : socket
         Where programs of this computer ask.
     """
+    loop = asyncio.get_running_loop()
     connected: set[asyncio.Task[None]] = set()
 
-    async def accepted(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        if task is None or len(connected) >= _AT_ONCE:
-            writer.transport.abort()
-            return
-        connected.add(task)
+    # Not a server of asyncio's: that one forgets whom it has accepted but not yet told us of, and they would be cut off
+    # without an answer where one backend follows another at the same socket.
+    def accept() -> None:
         try:
-            async with asyncio.timeout(_TIMEOUT_S):
+            connection, _ = listening.accept()
+        except (BlockingIOError, InterruptedError, ConnectionAbortedError):
+            return
+        except OSError as error:  # no descriptor is left, say
+            _log.warning("whoever asks for metrics has to wait: %s", error)
+            loop.remove_reader(listening)
+            waiting.append(loop.call_later(_PAUSE_S, begin))
+            return
+        if len(connected) >= _AT_ONCE:
+            connection.close()
+            return
+        task = loop.create_task(_answer(connection, metrics_text, trouble))
+        connected.add(task)
+        task.add_done_callback(connected.discard)
+
+    def begin() -> None:
+        waiting.clear()
+        loop.add_reader(listening, accept)
+
+    waiting: list[asyncio.TimerHandle] = []
+    listening.setblocking(False)
+    begin()
+    try:
+        yield
+    finally:
+        for handle in waiting:
+            handle.cancel()
+        loop.remove_reader(listening)
+        listening.close()
+        if connected:
+            _, late = await asyncio.wait(connected, timeout=_LEAVING_S)
+            for task in late:
+                task.cancel()
+            if late:
+                await asyncio.wait(late)
+
+
+async def _answer(connection: socket.socket, metrics_text: Callable[[], str], trouble: Callable[[], str]) -> None:
+    """Answer the one request of a connection, and close it."""
+    try:
+        async with asyncio.timeout(_TIMEOUT_S):
+            reader, writer = await asyncio.open_connection(sock=connection, limit=_REQUEST_BYTES)
+            try:
                 head = await reader.readuntil(b"\r\n\r\n")
                 writer.write(_response(head, metrics_text, trouble))
                 await writer.drain()
                 writer.close()
                 await writer.wait_closed()
-        except (TimeoutError, OSError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
-            pass  # whoever asks like this gets no answer
-        except Exception:
-            _log.exception("a question about metrics could not be answered")
-        finally:
-            writer.transport.abort()
-            connected.discard(task)
-
-    server = await asyncio.start_server(accepted, sock=listening, limit=_REQUEST_BYTES)
-    try:
-        yield
+            finally:
+                writer.transport.abort()
+    except (TimeoutError, OSError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
+        pass  # whoever asks like this gets no answer
+    except Exception:
+        _log.exception("a question about metrics could not be answered")
     finally:
-        server.close()
-        for task in connected:
-            task.cancel()
-        if connected:
-            await asyncio.wait(connected)
-        await server.wait_closed()
+        connection.close()
 
 
 def _response(head: bytes, metrics_text: Callable[[], str], trouble: Callable[[], str]) -> bytes:
