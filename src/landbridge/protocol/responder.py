@@ -282,11 +282,11 @@ class Responder:
     def _beaten(self, meta: dict[str, Any], now: float) -> list[Action]:
         again = self.out.heard(meta, now)
         actions: list[Action] = [Send("inbox", parts) for parts in again]
-        actions.extend(self._flush(now))
         if meta.get("resend"):
             # It may be what was missed that this call is known here at all.
             actions.append(self._beat(now))
-        return actions
+        # Last, because it may be the end.
+        return [*actions, *self._flush(now)]
 
     def _ask_again(self, now: float) -> list[Action]:
         if now - self._asked < _ASK_EVERY_S:
@@ -300,12 +300,12 @@ class Responder:
             return []
         actions: list[Action] = []
         first, self._in.lane_open = not self._in.lane_open, True
-        if self.out.bulk is not None:
-            self.out.bulk.again()
-            actions.extend(self._flush(now))
         if self._in.receives_bulk:
             self.share_lane(largest_window)
             actions.append(self._beat(now, resend=not first))
+        if self.out.bulk is not None:
+            self.out.bulk.again()
+            actions.extend(self._flush(now))  # last, because it may be the end
         return actions
 
     def share_lane(self, largest_window: int) -> None:

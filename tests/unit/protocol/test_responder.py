@@ -178,6 +178,16 @@ def test_a_long_result_is_announced_and_goes_through_the_lane_as_it_is_granted()
     assert not responder.holds
 
 
+def test_whoever_asks_for_what_was_missed_and_grants_the_rest_is_answered_before_the_call_is_forgotten():
+    responder, size = running(), 2 * PART_BYTES
+    responder.result([bytes(size)], size, 0.01)
+    responder.lane_opened(0.02, LARGEST_WINDOW)
+    actions = responder.received(message(Kind.BEAT, 1, next=1, bulk_granted=size, resend=True), 0.03)
+    assert Kind.BEAT in kinds(actions)
+    assert len(sent(actions, "lane")) == 2
+    assert [type(action) for action in actions].index(Forget) == len(actions) - 1
+
+
 def test_a_result_that_is_not_taken_is_given_up_after_a_time():
     responder = running()
     responder.result([bytes(PART_BYTES + 1)], PART_BYTES + 1, 1.0)
