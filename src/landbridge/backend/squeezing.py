@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 from .. import wire
@@ -42,8 +43,11 @@ def squeezing_for(asked: Any, bytes_per_s: Callable[[], float]) -> Squeezing | N
     >>> squeezing_for("brotli", lambda: 0.0) is None
     True
     """
-    if type(asked) is not str:
-        return None
-    names = asked.split()[:_MOST_NAMES]
-    codecs = [codec for codec in wire.readable() if codec in names]
+    codecs = _in_common(asked) if type(asked) is str else ()
     return Squeezing(codecs, bytes_per_s) if codecs else None
+
+
+@lru_cache(64)
+def _in_common(asked: str) -> tuple[str, ...]:
+    names = asked.split()[:_MOST_NAMES]
+    return tuple(codec for codec in wire.readable() if codec in names)

@@ -74,13 +74,15 @@ class AsyncNetwork:
             self._check_loop()
             await self._link_open.close()
 
-    def _check_loop(self) -> None:
-        """Refuse to be used in another event loop, where nobody would ever be woken."""
-        if asyncio.get_running_loop() is not self._loop:
+    def _check_loop(self) -> asyncio.AbstractEventLoop:
+        """Return the running event loop; refuse to be used in another one, where nobody would ever be woken."""
+        loop = asyncio.get_running_loop()
+        if loop is not self._loop:
             raise RuntimeError(
                 "This network, or a call in it, is used in another event loop than the one that entered it. "
                 "Enter one in each loop: async with lb.AsyncNetwork() as net"
             )
+        return loop
 
     @property
     def _link_now(self) -> Link:
@@ -225,6 +227,10 @@ def _let_go(loop: asyncio.AbstractEventLoop, link: Link, lease: Handle) -> None:
         loop.call_soon_threadsafe(link.leases.release, lease)
 
 
+class _NoGrantYet(Exception):
+    """A reference is to go to an institute for which its owner has not been asked for a grant."""
+
+
 class AsyncCall:
     """A call that runs at the backend: await it for its value, or loop over it with ``async for`` if it is a stream."""
 
@@ -238,6 +244,7 @@ class AsyncCall:
         "_error",
         "_frame",
         "_functions",
+        "_grants_asked",
         "_handle",
         "_items",
         "_keeps",
@@ -265,7 +272,7 @@ class AsyncCall:
         keeps: bool = False,
     ) -> None:
         self._keeps = keeps
-        network._check_loop()
+        loop = network._check_loop()
         self.target = str(address)
         self.progress: Progress | None = None
         self.queue_place = 0
@@ -289,7 +296,20 @@ class AsyncCall:
         self._waiting: list[asyncio.Future[None]] = []
         self._awaiting = 0
         self._begun: asyncio.Task[None] | None = None
+        self._grants_asked = False
         described = network._described.get(f"{address.institute}/{address.module}")
+        try:
+            if described is not None:
+                self._start(described, args, kwargs)
+                return
+        except _NoGrantYet:
+            pass
+        self._begun = loop.create_task(self._begin(*self._copied(args, kwargs)))
+
+    def _copied(
+        self, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> tuple[tuple[Any, ...], dict[str, Any], list[AsyncReference]]:
+        """Return the arguments, and the references among them: the caller may change an array while we ask for more."""
         references: dict[str, AsyncReference] = {}
 
         def stand_in(value: Any) -> object:
@@ -298,25 +318,19 @@ class AsyncCall:
                 return value._data
             return self._functions.stand_in(value) if callable(value) else value
 
-        lowered = lower_arguments([list(args), kwargs], stand_in)
-        if described is not None and all(each._granted(address.institute) for each in references.values()):
-            self._start(described, args, kwargs)
-        else:
-            # Copied: the caller may change an array while we ask what the module offers.
-            encoded = wire.encode(lowered)
-            args, kwargs = wire.decode(  # type: ignore[misc]
-                b"".join(encoded),
-                function_of=self._functions.__getitem__,
-                reference_of=lambda data: references[data.value_id],
-            )
-            begin = self._begin(args, kwargs, list(references.values()))
-            self._begun = asyncio.get_running_loop().create_task(begin)
+        args, kwargs = wire.decode(  # type: ignore[misc]
+            b"".join(wire.encode(lower_arguments([list(args), kwargs], stand_in))),
+            function_of=self._functions.__getitem__,
+            reference_of=lambda data: references[data.value_id],
+        )
+        return args, kwargs, list(references.values())
 
     async def _begin(self, args: tuple[Any, ...], kwargs: dict[str, Any], references: list[AsyncReference]) -> None:
         try:
             described = await self._network._describe(self._address)
             for reference in references:
                 await reference._ask_grant(self._address.institute)
+            self._grants_asked = True
             self._start(described, args, kwargs)
         except asyncio.CancelledError:
             self._end(None, CallCancelled(self.target, "stopped"))
@@ -351,7 +365,10 @@ class AsyncCall:
 
     def _stand_in(self, value: Any) -> object:
         if isinstance(value, AsyncReference):
-            return value._granted(self._address.institute) or value._data
+            granted = value._granted(self._address.institute)
+            if not granted and not self._grants_asked:
+                raise _NoGrantYet
+            return granted or value._data
         return self._functions.stand_in(value) if callable(value) else value
 
     def _decoded(self, frame: memoryview | bytearray) -> object:
@@ -401,8 +418,7 @@ class AsyncCall:
             raise TypeError(f"{self.target} is a stream: loop over it with `async for` instead of awaiting it")
 
     def _change(self) -> asyncio.Future[None]:
-        self._network._check_loop()
-        waiting: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        waiting: asyncio.Future[None] = self._network._check_loop().create_future()
         self._waiting.append(waiting)
         return waiting
 

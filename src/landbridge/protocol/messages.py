@@ -174,13 +174,22 @@ def version_text(version: int) -> str:
     return f"{version >> 4}.{version & 0xF}"
 
 
+_idle: list[Any] = []
+"""Packers for the next messages: making one costs more than its work."""
+
+
 def pack(kind: Kind, sequence: int, meta: dict[str, Any] | None = None) -> bytes:
     """Return the head of a message; body bytes follow it unchanged."""
     if not meta:
         return _PREAMBLE.pack(VERSION, kind, 0, sequence & 0xFFFFFFFF)
-    packed: bytes = msgpack.packb(meta)
+    try:
+        packer = _idle.pop()
+    except IndexError:  # another thread has it, or this is the first
+        packer = msgpack.Packer(buf_size=1024)
+    packed: bytes = packer.pack(meta)
     if len(packed) > _META_LIMIT:
         raise ValueError(f"meta of {len(packed)} bytes does not fit a message")
+    _idle.append(packer)
     return _PREAMBLE.pack(VERSION, kind, len(packed), sequence & 0xFFFFFFFF) + packed
 
 
