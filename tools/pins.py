@@ -13,12 +13,14 @@ TOOLS = [
     "import-linter",
     "ipykernel",
     "mypy",
+    "nats-py",  # what our connection is tested against and measured beside
     "nbclient",
     "pytest",
     "pytest-asyncio",
     "pytest-timeout",
     "pytest-xdist",
     "ruff",
+    "trustme",
 ]
 # What the values and files of tests are made with, beyond the extras.
 OTHERS_DATA = ["cfgrib", "eccodes", "h5netcdf", "h5py", "scipy"]
@@ -31,7 +33,7 @@ HEAD = f"""\
 with tempfile.TemporaryDirectory() as folder:
     venv.create(folder, with_pip=True)
     python = f"{folder}/bin/python"
-    wanted = [f"{ROOT}[demo,table,polars,geo,compress,dask,zarr]", *OTHERS_DATA, *TOOLS]
+    wanted = [f"{ROOT}[demo,table,polars,geo,compress,dask,zarr,ws]", *OTHERS_DATA, *TOOLS]
     subprocess.run([python, "-m", "pip", "install", "--quiet", *wanted], check=True)
     frozen = subprocess.run([python, "-m", "pip", "freeze"], check=True, capture_output=True, text=True).stdout
 # Our own package appears with the path of this machine.

@@ -6,10 +6,7 @@ import base64
 import json
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
+from typing import Literal
 
 __all__ = ["Closed", "Denied", "Disconnected", "Event", "Reconnected", "denied_by", "expiry_of", "refuses_credentials"]
 
@@ -45,31 +42,22 @@ class Denied:
 
 Event = Disconnected | Reconnected | Closed | Denied
 
-_DENIED = re.compile(r'permissions violation for (publish|subscription)[^"]*"([^"]*)"')
+_DENIED = re.compile(r'permissions violation for (publish|subscription) to "([^"]*)"', re.IGNORECASE)
 _REFUSALS = ("authorization violation", "authentication expired", "authentication revoked", "user authentication")
 
 
-def denied_by(text: str, used: Iterable[str]) -> Denied | None:
+def denied_by(text: str) -> Denied | None:
     r"""Return what a permission error of the broker refuses, or None if `text` is another error.
-
-    Parameters
-    ----------
-    text : str
-        The error as nats-py gives it: all in lower case.
-    used : iterable of str
-        Subjects that were really used, latest first. The refused one is given as it is written there.
 
     Examples
     --------
-    >>> denied_by("'permissions violation for publish to \"lb.call.sst\"'", ["lb.call.SST"])
+    >>> denied_by("Permissions Violation for Publish to \"lb.call.SST\"")
     Denied(action='publish', subject='lb.call.SST')
     """
     match = _DENIED.search(text)
     if not match:
         return None
-    action: Literal["publish", "subscribe"] = "publish" if match.group(1) == "publish" else "subscribe"
-    refused = match.group(2)
-    return Denied(action, next((subject for subject in used if subject.lower() == refused), refused))
+    return Denied("publish" if match.group(1).lower() == "publish" else "subscribe", match.group(2))
 
 
 def refuses_credentials(text: str) -> bool:

@@ -7,8 +7,6 @@ from typing import TYPE_CHECKING, NamedTuple
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from .natsclient import NatsClient
-
 __all__ = ["Message", "Subscription", "is_one_word"]
 
 
@@ -35,24 +33,35 @@ class Message(NamedTuple):
 
 
 class Subscription:
-    """Interest in a subject, kept over reconnects until `unsubscribe`."""
+    """Interest in a subject, kept over reconnects until `unsubscribe`.
 
-    __slots__ = ("_client", "_number", "subject")
+    Parameters
+    ----------
+    subject : str
+        Whose messages come.
+    stop_asking : callable
+        Has the broker send no more of them.
+    forget : callable
+        Has none be delivered any more.
+    """
 
-    def __init__(self, client: NatsClient, number: int, subject: str) -> None:
-        self._client, self._number, self.subject = client, number, subject
+    __slots__ = ("_forget", "_stop_asking", "subject")
+
+    def __init__(self, subject: str, stop_asking: Callable[[], object], forget: Callable[[], object]) -> None:
+        self.subject, self._stop_asking, self._forget = subject, stop_asking, forget
 
     async def unsubscribe(self) -> None:
         """End it: from the call on nothing is delivered. A second time does nothing."""
-        self._client.unlisten(self._number)
+        self._stop_asking()
+        self._forget()
 
     async def drain(self, flush: Callable[[], Awaitable[None]]) -> None:
         """End it once what the broker had already sent has been delivered."""
-        self._client.stop_asking(self._number)
+        self._stop_asking()
         try:
             await flush()
         finally:
-            self._client.callbacks.pop(self._number, None)
+            self._forget()
 
 
 def is_one_word(text: str) -> bool:

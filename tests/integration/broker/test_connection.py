@@ -17,7 +17,7 @@ import nats
 import pytest
 
 from integration.broker.support import connected
-from landbridge.broker import Denied, Disconnected, Message, Reconnected, start_server
+from landbridge.broker import Denied, Disconnected, Message, Reconnected, channel, start_server
 from landbridge.errors import BrokerUnreachable, NotConfigured, TooLarge
 
 NOWHERE = "nats://127.0.0.1:1"
@@ -236,7 +236,7 @@ async def test_who_reads_too_slowly_is_cut_off_by_the_broker_and_comes_back(netw
     async with connected(server.url, network.user()) as sender, connected(server.url, network.user()) as receiver:
         await receiver.connection.subscribe("a", receiver.on_message)
         await receiver.connection.flush()
-        socket = receiver.connection._client._transport._io_writer.transport
+        socket = receiver.connection._channel._transport
         socket.pause_reading()
         for _ in range(100):
             sender.connection.publish("a", bytes(1 << 20))
@@ -249,6 +249,23 @@ async def test_who_reads_too_slowly_is_cut_off_by_the_broker_and_comes_back(netw
         sender.connection.publish("a", b"again")
         while (await receiver.message()).payload != b"again":
             pass
+
+
+async def test_a_broker_that_is_frozen_is_noticed_and_found_again(network, server, monkeypatch):
+    monkeypatch.setattr(channel, "_PING_INTERVAL_S", 0.05)
+    async with connected(server.url, network.user(), connect_timeout_s=1) as peer:
+        await peer.connection.subscribe("a", peer.on_message)
+        await asyncio.sleep(0.4)  # many times as long as it may be silent
+        assert peer.events == []
+        os.kill(server.pid, signal.SIGSTOP)
+        try:
+            lost = await peer.event(Disconnected)
+        finally:
+            os.kill(server.pid, signal.SIGCONT)
+        assert lost == Disconnected("the broker no longer answers")
+        await peer.event(Reconnected)
+        peer.connection.publish("a", b"again")
+        assert (await peer.message()).payload == b"again"
 
 
 async def test_a_flush_over_a_loss_is_no_success(network):

@@ -19,22 +19,16 @@ def token(body: object) -> str:
     return "e." + base64.urlsafe_b64encode(json.dumps(body).encode()).rstrip(b"=").decode() + ".s"
 
 
-@given(SUBJECT, st.lists(SUBJECT))
-def test_a_refused_subject_is_found_again_as_it_was_written(subject, others):
-    text = f"'Permissions Violation for Publish to \"{subject}\"'".lower()
-    found = denied_by(text, [subject, *others])
-    assert found == Denied("publish", subject)
-
-
 @given(SUBJECT)
-def test_a_refused_subject_that_was_never_used_is_given_as_it_came(subject):
-    text = f'\'Permissions Violation for Subscription to "{subject}" using queue "q"\''.lower()
-    assert denied_by(text, []) == Denied("subscribe", subject.lower())
+def test_a_refused_subject_is_given_as_it_was_written(subject):
+    assert denied_by(f'Permissions Violation for Publish to "{subject}"') == Denied("publish", subject)
+    text = f'Permissions Violation for Subscription to "{subject}" using queue "q"'
+    assert denied_by(text) == Denied("subscribe", subject)
 
 
 @given(st.text())
 def test_other_errors_are_no_refusals_of_a_subject(text):
-    assert denied_by("'maximum payload violation'" + text.replace('"', ""), ["a"]) is None
+    assert denied_by("Maximum Payload Violation" + text.replace('"', "")) is None
 
 
 @given(st.text())

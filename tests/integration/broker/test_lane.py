@@ -162,6 +162,6 @@ async def test_it_is_not_opened_any_more_when_the_main_connection_has_ended(netw
         while not opened.lane.why:
             await asyncio.sleep(0.01)
         opening = opened.lane._opening
-        main.connection.failed("Authentication Expired")
+        main.connection._fail("Authentication Expired")
         await asyncio.wait_for(opening, 20)
         await opened.lane.close()

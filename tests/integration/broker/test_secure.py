@@ -1,0 +1,171 @@
+"""Brokers that are reached through TLS or a websocket: real servers with a certificate authority of the test's own."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import ssl
+import subprocess
+import sys
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import trustme
+
+from integration.broker.fakebroker import Session, fake_broker
+from integration.broker.support import connected
+from landbridge.broker import Disconnected, Reconnected, find_server
+from landbridge.errors import BrokerUnreachable, MissingExtra
+
+
+@dataclass
+class Secured:
+    """A nats-server with a certificate for 127.0.0.1, by whichever way it is to be reached."""
+
+    folder: Path
+    authority: trustme.CA
+    process: subprocess.Popen[bytes]
+    ports: dict[str, list[str]]
+
+    def url(self, scheme: str) -> str:
+        kind = "websocket" if scheme in ("ws", "wss") else "nats"
+        return f"{scheme}://127.0.0.1:{self.ports[kind][0].rpartition(':')[2]}"
+
+    def trusted(self) -> ssl.SSLContext:
+        context = ssl.create_default_context()
+        self.authority.configure_trust(context)
+        return context
+
+
+@contextmanager
+def running(folder: Path, authority: trustme.CA, port: int = -1, *, secure_websocket: bool = True):
+    """Start nats-server with TLS, as whoever runs one of their own would."""
+    certificate = authority.issue_cert("127.0.0.1")
+    certificate.private_key_pem.write_to_path(str(folder / "key.pem"))
+    certificate.cert_chain_pems[0].write_to_path(str(folder / "cert.pem"))
+    tls = 'tls { cert_file: "cert.pem", key_file: "key.pem" }'
+    (folder / "server.conf").write_text(
+        f'listen: "127.0.0.1:{port}"\nports_file_dir: "."\nmax_payload: 8MB\n{tls}\n'
+        f'websocket {{ listen: "127.0.0.1:-1", {tls if secure_websocket else "no_tls: true"} }}\n'
+    )
+    for old in folder.glob("*.ports"):
+        old.unlink()
+    process = subprocess.Popen(
+        [find_server(), "-c", "server.conf"], cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    try:
+        file = folder / f"nats-server_{process.pid}.ports"
+        while not file.exists() or not file.read_text():
+            assert process.poll() is None
+        yield Secured(folder, authority, process, json.loads(file.read_text()))
+    finally:
+        process.kill()
+        process.wait()
+
+
+@pytest.fixture
+def authority() -> trustme.CA:
+    return trustme.CA()
+
+
+@pytest.fixture
+def secured(tmp_path, authority):
+    with running(tmp_path, authority) as secured:
+        yield secured
+
+
+@pytest.mark.parametrize("scheme", ["tls", "nats", "wss"])
+async def test_messages_of_all_sizes_arrive_in_order(network, secured, scheme):
+    async with connected(secured.url(scheme), network.user(), tls=secured.trusted()) as peer:
+        await peer.connection.subscribe("a", peer.on_message)
+        sizes = [0, 1, 100, 300_000, 2_000_000, 5] * 3 + [8 * 1024 * 1024] + [10] * 2000
+        for number, size in enumerate(sizes):
+            peer.connection.publish("a", number.to_bytes(4, "big"), bytes(max(0, size - 4)))
+            if size > 100_000:
+                await peer.connection.writable()
+        await peer.connection.flush(60)
+        assert [int.from_bytes(message.payload[:4], "big") for message in peer.messages] == list(range(len(sizes)))
+        assert [len(message.payload) for message in peer.messages] == [max(4, size) for size in sizes]
+
+
+async def test_through_a_websocket_without_tls_messages_arrive(network, tmp_path, authority):
+    with running(tmp_path, authority, secure_websocket=False) as secured:
+        async with connected(secured.url("ws"), network.user()) as peer:
+            await peer.connection.subscribe("a", peer.on_message)
+            peer.connection.publish("a", b"x" * 1_000_000)
+            assert (await peer.message()).payload == b"x" * 1_000_000
+            assert await peer.connection.rtt() > 0
+
+
+@pytest.mark.parametrize("scheme", ["tls", "nats", "wss"])
+async def test_a_certificate_of_an_unknown_authority_is_refused(network, secured, scheme):
+    with pytest.raises(BrokerUnreachable, match="no secure connection"):
+        async with connected(secured.url(scheme), network.user()):
+            pass
+
+
+@pytest.mark.parametrize("scheme", ["tls", "wss"])
+async def test_a_broker_that_comes_back_is_found_again(network, tmp_path, authority, scheme):
+    with running(tmp_path, authority) as secured:
+        url, trusted = secured.url(scheme), secured.trusted()
+        if scheme == "wss":  # its port cannot be chosen beforehand, so the connection alone is cut
+            async with connected(url, network.user(), tls=trusted) as peer:
+                await peer.connection.subscribe("a", peer.on_message)
+                peer.connection._channel._transport.abort()
+                await peer.event(Disconnected)
+                await peer.event(Reconnected)
+                peer.connection.publish("a", b"again")
+                assert (await peer.message()).payload == b"again"
+            return
+        async with connected(url, network.user(), tls=trusted) as peer:
+            await peer.connection.subscribe("a", peer.on_message)
+            secured.process.kill()
+            secured.process.wait()
+            await peer.event(Disconnected)
+            with running(tmp_path, authority, int(url.rpartition(":")[2])):
+                await peer.event(Reconnected)
+                peer.connection.publish("a", b"again")
+                assert (await peer.message()).payload == b"again"
+
+
+@pytest.mark.parametrize("more", ["PONG", "PING", "MSG a 1 1\r\nx", 'INFO {"max_payload": 9}', "half of a li"])
+async def test_what_comes_in_the_clear_before_tls_is_not_believed(network, more):
+    async def script(session: Session) -> None:
+        session.writer.write(
+            b'INFO {"tls_required": true, "nonce": "abc"}\r\n' + more.encode() + b"\r\n" * ("li" not in more)
+        )
+        await session.hear(b"never")
+
+    async with fake_broker(script) as url:
+        with pytest.raises(BrokerUnreachable, match="goes on before it knows who we are"):
+            async with connected(url, network.user()):
+                pass
+
+
+async def test_what_answers_no_websocket_is_told(network):
+    async def script(session: Session) -> None:
+        await session.hear(b"Sec-WebSocket")
+        session.say("HTTP/1.1 404 Not Found", "Content-Length: 0", "")
+
+    async with fake_broker(script) as url:
+        with pytest.raises(BrokerUnreachable, match=r"no websocket: .*404"):
+            async with connected(url.replace("nats:", "ws:"), network.user()):
+                pass
+
+
+async def test_a_websocket_that_the_broker_closes_is_a_loss(network, secured):
+    async with connected(secured.url("wss"), network.user(), tls=secured.trusted()) as peer:
+        secured.process.terminate()
+        await peer.event(Disconnected)
+        peer.connection.publish("a", b"kept")
+        await asyncio.sleep(0)
+        assert not peer.connection.connected
+
+
+async def test_without_the_package_for_websockets_the_extra_is_named(network, secured, monkeypatch):
+    monkeypatch.setitem(sys.modules, "websockets.client", None)
+    with pytest.raises(MissingExtra, match=r"landbridge\[ws\]"):
+        async with connected(secured.url("wss"), network.user(), tls=secured.trusted()):
+            pass
