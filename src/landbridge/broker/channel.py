@@ -280,7 +280,7 @@ class Channel(asyncio.BufferedProtocol):
         """Close it at once, as if it were lost."""
         self._lose(ConnectionResetError(reason))
 
-    def _lose(self, reason: BaseException) -> None:
+    def _lose(self, reason: BaseException, *, politely: bool = False) -> None:
         if self.is_lost:
             return
         self.is_lost, self._lost_because = True, reason
@@ -291,22 +291,23 @@ class Channel(asyncio.BufferedProtocol):
                 waiting.set_exception(reason)
                 waiting.exception()  # nobody needs to ask
         self._tell_drained()
-        if not self._closed.done():
-            self._transport.close()  # once asyncio has sent what it holds, which a broker that is frozen never takes
-            self._loop.call_later(_CLOSE_TIMEOUT_S, self._transport.abort)
+        # What asyncio still holds is let go, too: a broker that is frozen would never take it.
+        end = self._transport.close if politely else self._transport.abort
+        end()
         if self._is_open:
             self._owner.lost(self, str(reason))
 
     async def close(self) -> None:
         """Close it once everything that was sent has left, but wait for a broker that does not read only so long."""
         self._is_open = False
+        ended = ConnectionResetError("the connection is closed")
         try:
             async with asyncio.timeout(_CLOSE_TIMEOUT_S):
                 await self.writable()
-                self._lose(ConnectionResetError("the connection is closed"))
+                self._lose(ended, politely=True)
                 await asyncio.shield(self._closed)
         except TimeoutError:
-            self._lose(ConnectionResetError("the connection is closed"))
+            self._lose(ended)
             self._transport.abort()
             await self._closed
 

@@ -505,6 +505,7 @@ class Connection:
         with suppress(OSError, TimeoutError):
             async with asyncio.timeout(_LAST_WORDS_S):
                 await channel.round_trip()  # so that nothing that was sent is lost with the connection
+                await channel.writable()
         channel.drop("connecting anew with other credentials")
 
 

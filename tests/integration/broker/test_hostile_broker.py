@@ -279,11 +279,11 @@ async def test_a_broker_that_asks_again_and_again_and_reads_no_answer_fills_no_m
         await session.hear(b"PING")
         session.say("PONG")
         while True:
-            session.writer.write(b"PING\r\n" * 100_000)
+            session.writer.write(b"PING\r\n" * 10_000)
             await session.writer.drain()
 
     async with fake_broker(script) as url, connected(url, user) as peer:
         channel = peer.connection._channel
-        for _ in range(300):
-            await asyncio.sleep(0.01)
+        for _ in range(100):
+            await asyncio.sleep(0)
             assert channel.waiting_bytes < 100_000

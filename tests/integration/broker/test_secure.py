@@ -99,6 +99,14 @@ async def test_through_a_websocket_without_tls_messages_arrive(network, tmp_path
             assert await peer.connection.rtt() > 0
 
 
+async def test_the_embedded_broker_is_reached_through_its_websocket(network, server):
+    async with connected(server.websocket_url, network.user()) as peer:
+        await peer.connection.subscribe("a", peer.on_message)
+        peer.connection.publish("a", b"x" * 7_000_000)
+        assert (await peer.message()).payload == b"x" * 7_000_000
+        assert peer.connection.server_id == server.server_id
+
+
 @pytest.mark.parametrize("scheme", ["tls", "nats", "wss"])
 async def test_a_certificate_of_an_unknown_authority_is_refused(network, secured, scheme):
     with pytest.raises(BrokerUnreachable, match="no secure connection"):

@@ -14,8 +14,8 @@ def test_who_names_no_codec_that_is_known_here_gets_what_is_not_compressed(asked
 
 
 def test_of_what_a_caller_names_the_known_ones_are_used_the_quickest_first():
-    assert squeezing_for("snappy zstd lz4", lambda: 0.0).codecs == ["lz4", "zstd"]
-    assert squeezing_for("zstd", lambda: 0.0).codecs == ["zstd"]
+    assert squeezing_for("snappy zstd lz4", lambda: 0.0).codecs == ("lz4", "zstd")
+    assert squeezing_for("zstd", lambda: 0.0).codecs == ("zstd",)
 
 
 def test_a_rate_rises_faster_than_it_falls():
