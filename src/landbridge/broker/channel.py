@@ -217,7 +217,8 @@ class Channel(asyncio.BufferedProtocol):
             del waiting[:written]
 
     def _takes_more(self) -> bool:
-        return not (self._is_full or self.is_lost)
+        # While asyncio closes it has not yet told us; what it is given then is lost, and kept here it is not.
+        return not (self._is_full or self.is_lost or self._transport.is_closing())
 
     def pause_writing(self) -> None:
         """Take note that asyncio holds enough that the system has not taken."""

@@ -435,7 +435,7 @@ class Connection:
 
     def lost(self, channel: Channel, reason: str) -> None:
         """Look for a broker, until one is found."""
-        if self._ended or channel is not self._channel:
+        if self._ended or not self._was_ever_connected or channel is not self._channel:
             return  # whoever has just opened it notices for himself
         self._connected.clear()
         self._reconnecting = self._spawn(self._reconnect())

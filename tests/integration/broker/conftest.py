@@ -16,7 +16,15 @@ def pytest_pyfunc_call(pyfuncitem):
     if not inspect.iscoroutinefunction(pyfuncitem.obj):
         return None
     arguments = {name: pyfuncitem.funcargs[name] for name in pyfuncitem._fixtureinfo.argnames}
-    asyncio.run(pyfuncitem.obj(**arguments))
+    problems = []
+
+    async def run() -> None:
+        # What goes wrong in a callback of asyncio's is nobody's exception, and would only be logged.
+        asyncio.get_running_loop().set_exception_handler(lambda _, context: problems.append(context))
+        await pyfuncitem.obj(**arguments)
+
+    asyncio.run(run())
+    assert problems == []
     return True
 
 

@@ -45,7 +45,7 @@ class Session:
 async def fake_broker(script: Callable[[Session], Awaitable[None]]):
     """Run `script` for each client; gives the address."""
     tasks: set[asyncio.Task] = set()
-    count = 0
+    sessions: list[Session] = []
 
     async def run(session: Session) -> None:
         with suppress(OSError, asyncio.CancelledError):
@@ -53,9 +53,8 @@ async def fake_broker(script: Callable[[Session], Awaitable[None]]):
         session.writer.close()
 
     def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        nonlocal count
-        count += 1
-        tasks.add(asyncio.get_running_loop().create_task(run(Session(reader, writer, count))))
+        sessions.append(Session(reader, writer, len(sessions) + 1))
+        tasks.add(asyncio.get_running_loop().create_task(run(sessions[-1])))
 
     server = await asyncio.start_server(accept, "127.0.0.1", 0)
     try:
@@ -65,3 +64,6 @@ async def fake_broker(script: Callable[[Session], Awaitable[None]]):
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        for session in sessions:
+            session.writer.transport.abort()
+        await asyncio.sleep(0)  # in which asyncio closes them
