@@ -144,3 +144,22 @@ def test_what_is_only_announced_takes_no_memory_and_a_long_message_gives_its_own
     give(parser, b"\r\n")
     parser.buffer()
     assert len(parser._buffer) == 64 * 1024
+
+
+def test_a_line_in_small_pieces_is_looked_through_once():
+    looked = 0
+
+    class Counted(bytearray):
+        def find(self, *where):
+            nonlocal looked
+            begin, end = where[1:] if len(where) == 3 else (0, len(self))
+            looked += end - begin
+            return super().find(*where)
+
+    parser = Parser(Reader())
+    parser._buffer = Counted(len(parser._buffer))
+    parser._view = memoryview(parser._buffer)
+    line = b"MSG " + b"a" * 30_000
+    for place in range(len(line)):
+        give(parser, line[place : place + 1])
+    assert looked < 3 * len(line)

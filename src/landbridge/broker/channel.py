@@ -13,6 +13,7 @@ from collections import deque
 from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import urlsplit
 
+from ..errors import printable
 from .parser import BadProtocol, Parser
 
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ _WORTH_JOINING_BYTES = 32 * 1024
 # So that the other side begins with the first while this one makes the rest: 1.2 times as many calls with 64 at once.
 _WRITTEN_AT_ONCE = 32
 _ENOUGH_IN_SOCKET_BYTES = 64 * 1024
+_JOINED_BYTES = 128 * 1024
 _PING, _PONG = b"PING\r\n", b"PONG\r\n"
 _MOST_WAITING_FOR_A_PONG = 1000
 _TOO_EARLY = "it goes on before it knows who we are"
@@ -47,6 +49,9 @@ class Owner(Protocol):
 
     def refused(self, channel: Channel, text: str) -> None:
         """Take an error that the broker has told of an open channel."""
+
+    def broken(self, channel: Channel, text: str) -> None:
+        """Take note that an open channel ends because what comes is nothing that a broker says."""
 
     def lost(self, channel: Channel, reason: str) -> None:
         """Take note that an open channel has ended, and not because this side closed it."""
@@ -76,13 +81,13 @@ class Channel(asyncio.BufferedProtocol):
         self._transport: asyncio.Transport
         self._greeted: asyncio.Future[None] = self._loop.create_future()
         self._closed: asyncio.Future[None] = self._loop.create_future()
-        self._is_open = False
+        self._is_open = self._was_open = False
         self._pongs: deque[asyncio.Future[None] | None] = deque()
         self._unanswered = 0
         self._keep_alive: asyncio.TimerHandle | None = None
         self._waiting: list[bytes] = []
         self._waiting_bytes = 0
-        self._write_scheduled = self._is_full = False
+        self._write_scheduled = self._is_full = self._holds_back = False
         self._drained: asyncio.Future[None] | None = None
 
     @classmethod
@@ -139,7 +144,7 @@ class Channel(asyncio.BufferedProtocol):
         except BaseException as error:
             channel.end(error)
             raise
-        channel._is_open = True
+        channel._is_open = channel._was_open = True
         channel._keep_alive = channel._loop.call_later(_PING_INTERVAL_S, channel._watch)
         return channel
 
@@ -197,39 +202,34 @@ class Channel(asyncio.BufferedProtocol):
         self._write()
 
     def _write(self) -> None:
-        waiting, transport = self._waiting, self._transport
-        if not waiting or not self._takes_more():
-            return
-        if len(waiting) == 1:
-            self._waiting, self._waiting_bytes = [], 0
-            transport.write(waiting[0])
-        elif self._waiting_bytes < len(waiting) * _WORTH_JOINING_BYTES:
-            self._waiting, self._waiting_bytes = [], 0
-            transport.write(b"".join(waiting))
-        else:
-            written = 0
-            for command in waiting:
-                if not self._takes_more():
-                    break
-                transport.write(command)
-                self._waiting_bytes -= len(command)
-                written += 1
-            del waiting[:written]
+        waiting = self._waiting
+        while waiting and self._takes_more():
+            if len(waiting) == 1 or len(waiting[0]) >= _WORTH_JOINING_BYTES:
+                count, written = 1, waiting[0]
+            elif self._waiting_bytes <= _JOINED_BYTES:
+                count, written = len(waiting), b"".join(waiting)
+            else:
+                count = _fitting(waiting)
+                written = b"".join(waiting[:count])
+            self._transport.write(written)
+            del waiting[:count]
+            self._waiting_bytes -= len(written)
+        if not waiting and not self._is_full:
+            self._tell_drained()
 
     def _takes_more(self) -> bool:
         # While asyncio closes it has not yet told us; what it is given then is lost, and kept here it is not.
-        return not (self._is_full or self.is_lost or self._transport.is_closing())
+        return not (self._is_full or self._holds_back or self.is_lost or self._transport.is_closing())
 
     def pause_writing(self) -> None:
         """Take note that asyncio holds enough that the system has not taken."""
         self._is_full = True
 
     def resume_writing(self) -> None:
-        """Go on."""
+        """Go on: the system takes what it is given, so somebody reads at the other end."""
         self._is_full = False
+        self._unanswered = 0
         self._write()
-        if not self._waiting and not self._is_full:
-            self._tell_drained()
 
     def _tell_drained(self) -> None:
         if self._drained is not None:
@@ -254,6 +254,15 @@ class Channel(asyncio.BufferedProtocol):
         if self._lost_because is not None:  # perhaps right after the answer
             raise self._lost_because
         return took_s
+
+    async def settle(self) -> None:
+        """Wait as in `round_trip`, and hold back what is sent from now on: `unsent` will give it."""
+        await self.writable()
+        answered = self._expect_pong()
+        self.send(_PING)
+        self._write()
+        self._holds_back = True
+        await answered
 
     def _expect_pong(self) -> asyncio.Future[None]:
         answered: asyncio.Future[None] = self._loop.create_future()
@@ -328,13 +337,18 @@ class Channel(asyncio.BufferedProtocol):
         """Read what has come; called by asyncio."""
         if self.is_lost:
             return
+        self._unanswered = 0  # whoever sends is there, even if his answer is behind much else
         try:
             self._parser.received(nbytes)
         except BadProtocol as error:
-            self.refused(f"it is no broker, or its messages were damaged: {error}")
+            text = f"it is no broker, or its messages were damaged: {error}"
+            if self._is_open:
+                self._owner.broken(self, text)
+            self.drop(text)
 
     def eof_received(self) -> None:
-        """Close: the broker has hung up; called by asyncio."""
+        """Take note that the broker has hung up; called by asyncio, which closes the transport after this."""
+        self.drop("the broker has hung up")
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Take note that the connection is gone; called by asyncio."""
@@ -349,34 +363,47 @@ class Channel(asyncio.BufferedProtocol):
 
     def info(self, info: dict[str, Any]) -> None:
         """Note what the broker says of itself: at first, and again with what our credentials allow."""
+        if self.is_lost:
+            return
         limit, name = info.get("max_payload"), info.get("server_id")
         if type(limit) is int and limit > 0:
             self.max_payload = limit
         if isinstance(name, str):
-            self.server_id = name
+            self.server_id = printable(name, 100)
         if not self._greeted.done():
             self._info = info
             self._greeted.set_result(None)
 
     def ping(self) -> None:
         """Answer; but whoever asks without reading the answers does not fill our memory with them."""
-        if len(self._waiting) < _MOST_WAITING_FOR_A_PONG:
+        if not self.is_lost and len(self._waiting) < _MOST_WAITING_FOR_A_PONG:
             self.send(_PONG)
 
     def pong(self) -> None:
         """Tell whoever asked first; one that nobody waits for changes nothing."""
-        self._unanswered = 0
-        if self._pongs:
+        if self._pongs and not self.is_lost:
             answered = self._pongs.popleft()
             if answered is not None and not answered.done():
                 answered.set_result(None)
 
     def refused(self, text: str) -> None:
         """Hand on an error; before the channel is open it ends it."""
+        if self.is_lost:
+            return
         if self._is_open:
             self._owner.refused(self, text)
         else:
-            self._lose(Refused(text))
+            self._lose(ConnectionResetError(text) if self._was_open else Refused(text))
+
+
+def _fitting(commands: list[bytes]) -> int:
+    """Return how many of the first commands to join: some 100 KB, and none that is worth writing on its own."""
+    size = 0
+    for count, command in enumerate(commands):
+        size += len(command)
+        if count and (size > _JOINED_BYTES or len(command) >= _WORTH_JOINING_BYTES):
+            return count
+    return len(commands)
 
 
 class _Greeting:

@@ -30,6 +30,7 @@ _QUEUED_LIMIT_BYTES = 32 * 1024 * 1024
 _FULL_BYTES = 8 * 1024 * 1024
 _LAST_WORDS_S = 1.0
 _MAX_BACKOFF_S = 2.0
+_LASTING_S = 5.0
 _REFUSALS_BELIEVED = 3
 # A server that answers each reconnect with an error again would be asked for ever.
 _MAX_ERRORS = 5
@@ -183,7 +184,7 @@ class Connection:
             raise TooLarge("The message", size_bytes, channel.max_payload, "Send it in parts")
         if not (is_one_word(subject) and (not reply or is_one_word(reply))):
             raise ValueError(f"not a subject: {printable(repr(subject), 200)}, reply {printable(repr(reply), 200)}")
-        if channel.is_lost:
+        if channel.is_lost or self._ended:
             self._check_may_queue(size_bytes)
         # Joined once: formatting 512 KB into bytes takes 20 times as long.
         channel.send(b"".join((f"PUB {subject} {reply} {size_bytes}\r\n".encode(), *parts, b"\r\n")))
@@ -278,7 +279,9 @@ class Connection:
             raise BrokerUnreachable("The connection to the broker is closed. Connect again.")
         try:
             async with asyncio.timeout(timeout_s):
-                await self._connected.wait()
+                await self._connected.wait()  # or until it is closed, and then there is nobody to ask
+                if self._ended:
+                    raise BrokerUnreachable("The connection to the broker is closed. Connect again.")
                 return await self._channel.round_trip()
         except TimeoutError as error:
             raise BrokerUnreachable(f"The broker did not answer within {timeout_s:g} s.") from error
@@ -300,7 +303,7 @@ class Connection:
     @property
     def connected(self) -> bool:
         """Whether the broker is there now."""
-        return self._connected.is_set()
+        return self._connected.is_set() and not self._ended
 
     @property
     def has_ended(self) -> bool:
@@ -340,9 +343,12 @@ class Connection:
             channel.send(self._subscribed[number])
         if self._was_ever_connected:
             for command in self._channel.unsent():
-                channel.send(command)
+                if len(command) - command.index(b"\n") - 3 <= channel.max_payload:
+                    channel.send(command)
+                else:
+                    _log.warning("a message that this broker would not take was not sent")
         self._channel = channel
-        self._failures[url] = self._refusals = 0
+        self._refusals = 0
         self._connected_at, self._was_ever_connected = self._loop.time(), True
         self._connected.set()
         self._renew_before_expiry()
@@ -350,6 +356,8 @@ class Connection:
     def _introduction(self, info: dict[str, Any]) -> dict[str, Any]:
         """Return what to tell a broker of us, which says `info` of itself."""
         nonce = info.get("nonce")
+        if isinstance(nonce, str) and not nonce.isascii():
+            raise OSError("what it gives to be signed is no text")
         try:
             self._jwt_in_use = self._user_jwt()
             signature = self._sign(nonce.encode()) if isinstance(nonce, str) else b""
@@ -372,7 +380,7 @@ class Connection:
 
     def _end(self) -> None:
         self._ended = True
-        self._connected.clear()
+        self._connected.set()  # for whoever waits
         if self._reconnecting is not None:
             self._reconnecting.cancel()
         if self._renewal is not None:
@@ -389,7 +397,7 @@ class Connection:
     def _tell(self, event: Event) -> None:
         try:
             self._on_event(event)
-        except Exception:
+        except (Exception, asyncio.CancelledError):
             _log.exception("what listens to the connection's events failed")
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
@@ -411,7 +419,7 @@ class Connection:
             return
         try:
             callback(message)
-        except Exception:
+        except (Exception, asyncio.CancelledError):  # of a future that was cancelled, say; no task of ours
             _log.exception("a subscription's callback failed")
 
     def refused(self, channel: Channel, text: str) -> None:
@@ -421,10 +429,19 @@ class Connection:
             channel.end(Refused(text))  # which `open` raises
         elif denied is not None:
             self._tell(denied)
-        elif (refuses_credentials(text) and not self._has_new_credentials()) or self._fails_often():
+        elif refuses_credentials(text) and not self._has_new_credentials():
             self._fail(text)
         else:
-            _log.warning("the broker or its connection failed, connecting anew: %s", text)
+            self.broken(channel, text)
+
+    def broken(self, channel: Channel, text: str) -> None:
+        """Connect anew after an error, but not again and again."""
+        if not self._was_ever_connected:
+            channel.end(ConnectionResetError(text))
+        elif self._fails_often():
+            self._fail(text)
+        else:
+            _log.warning("the broker or its connection failed, connecting anew: %s", printable(text, 200))
             channel.drop(text)
 
     def _fails_often(self) -> bool:
@@ -437,6 +454,8 @@ class Connection:
         """Look for a broker, until one is found."""
         if self._ended or not self._was_ever_connected or channel is not self._channel:
             return  # whoever has just opened it notices for himself
+        if self._loop.time() - self._connected_at >= _LASTING_S:
+            self._failures.clear()  # a broker that lets us in and hangs up at once is asked ever more seldom
         self._connected.clear()
         self._reconnecting = self._spawn(self._reconnect())
         self._tell(Disconnected(printable(reason, 200)))
@@ -504,8 +523,7 @@ class Connection:
         channel = self._channel
         with suppress(OSError, TimeoutError):
             async with asyncio.timeout(_LAST_WORDS_S):
-                await channel.round_trip()  # so that nothing that was sent is lost with the connection
-                await channel.writable()
+                await channel.settle()  # so that nothing is lost with the connection
         channel.drop("connecting anew with other credentials")
 
 

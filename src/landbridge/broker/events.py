@@ -42,7 +42,7 @@ class Denied:
 
 Event = Disconnected | Reconnected | Closed | Denied
 
-_DENIED = re.compile(r'permissions violation for (publish|subscription) to "([^"]*)"', re.IGNORECASE)
+_DENIED = re.compile(r'permissions violation for (publish|subscription) to "([!#-~]*)"', re.IGNORECASE)
 _REFUSALS = ("authorization violation", "authentication expired", "authentication revoked", "user authentication")
 
 

@@ -69,6 +69,7 @@ class Parser:
         self._receiver = receiver
         self._begin = self._end = 0
         self._needed = 0  # how many bytes there must be before it is worth looking again
+        self._in_line = False  # what is unread is the beginning of a line
         self._buffer = bytearray(_ROOM_BYTES)
         self._view = memoryview(self._buffer)
 
@@ -110,7 +111,10 @@ class Parser:
         self._end += count
         if self._end - self._begin < self._needed:
             return
-        self._needed = 0
+        if self._in_line and self._buffer.find(b"\n", self._end - count, self._end) < 0:
+            self._check_line()  # looked through once: however small the pieces, a line takes no more time for it
+            return
+        self._needed, self._in_line = 0, False
         while self._begin < self._end and self._take_one():
             pass
 
@@ -143,8 +147,8 @@ class Parser:
     def _take_line(self) -> bool:
         line_end = self._buffer.find(b"\r\n", self._begin, self._end)
         if line_end < 0:
-            if self._end - self._begin > _LINE_BYTES:
-                raise self._bad()
+            self._in_line = True
+            self._check_line()
             return False
         word, _, rest = bytes(self._view[self._begin : line_end]).partition(b" ")
         told = self._begin
@@ -154,13 +158,19 @@ class Parser:
         elif word == b"PONG":
             self._receiver.pong()
         elif word == b"-ERR":
-            self._receiver.refused(rest.strip().strip(b"'").decode("utf-8", "replace"))
+            text = rest.strip().strip(b"'").decode("utf-8", "replace")
+            # A line ends with CR LF, so that LF alone could begin another one where the text is shown.
+            self._receiver.refused("".join(each if each.isprintable() else "\ufffd" for each in text))
         elif word == b"INFO" and (info := _object(rest)) is not None:
             self._receiver.info(info)
         elif word != b"+OK":
             self._begin = told
             raise self._bad()
         return True
+
+    def _check_line(self) -> None:
+        if self._end - self._begin > _LINE_BYTES:
+            raise self._bad()
 
     def _bad(self) -> BadProtocol:
         return BadProtocol(f"it says {bytes(self._view[self._begin : min(self._end, self._begin + 40)])!r}")

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 __all__ = ["Websocket"]
 
 _LONGEST_FRAME_BYTES = 64 * 1024 * 1024
+_MOST_UNREAD_BYTES = 16 * 1024 * 1024
 
 
 class Websocket(asyncio.Transport, asyncio.Protocol):
@@ -33,11 +34,13 @@ class Websocket(asyncio.Transport, asyncio.Protocol):
         try:
             from websockets.client import ClientProtocol
             from websockets.frames import Frame, Opcode
+            from websockets.protocol import State
             from websockets.uri import parse_uri
         except ImportError:
             raise MissingExtra("A broker at a ws:// or wss:// address", "ws") from None
         self._frames = ClientProtocol(parse_uri(url), max_size=_LONGEST_FRAME_BYTES)
         self._frame, self._content = Frame, (Opcode.BINARY, Opcode.TEXT, Opcode.CONT)
+        self._open = State.OPEN
         self._channel = channel
         self._transport: asyncio.Transport
 
@@ -66,12 +69,15 @@ class Websocket(asyncio.Transport, asyncio.Protocol):
                     left = left[count:]
         if self._frames.handshake_exc is not None:
             self._channel.drop(f"no websocket: {self._frames.handshake_exc}")
+        elif self._transport.get_write_buffer_size() > _MOST_UNREAD_BYTES:
+            self._channel.drop("the broker asks whether we are there, and reads no answer")
         elif self._frames.close_expected():
             self._channel.drop("the broker has closed the websocket")
 
     def eof_received(self) -> None:
         """Close: the broker has hung up; called by asyncio."""
         self._frames.receive_eof()
+        self._channel.eof_received()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Tell the channel; called by asyncio."""
@@ -94,9 +100,7 @@ class Websocket(asyncio.Transport, asyncio.Protocol):
 
     def close(self) -> None:
         """Say goodbye, and close once all is sent."""
-        from websockets.protocol import State
-
-        if self._frames.state is State.OPEN:
+        if self._frames.state is self._open:
             self._frames.send_close(1000)
             self._write_frames()
         self._transport.close()
@@ -107,7 +111,7 @@ class Websocket(asyncio.Transport, asyncio.Protocol):
 
     def is_closing(self) -> bool:
         """Whether it is closed or will be."""
-        return self._transport.is_closing()
+        return self._frames.state is not self._open or self._transport.is_closing()
 
     def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
         """Say how much may wait in memory."""

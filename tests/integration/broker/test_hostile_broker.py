@@ -8,7 +8,7 @@ import pytest
 
 from integration.broker.fakebroker import Session, fake_broker
 from integration.broker.support import Network, connected
-from landbridge.broker import Closed, Disconnected, Reconnected
+from landbridge.broker import Closed, Disconnected, Reconnected, channel
 from landbridge.errors import BrokerUnreachable
 
 REFUSED = "-ERR 'Authorization Violation'"
@@ -287,3 +287,245 @@ async def test_a_broker_that_asks_again_and_again_and_reads_no_answer_fills_no_m
         for _ in range(100):
             await asyncio.sleep(0)
             assert channel.waiting_bytes < 100_000
+
+
+async def welcome(session: Session) -> None:
+    """Take a client in, up to where it counts as connected."""
+    await session.greet()
+    await session.hear(b"PING")
+    session.say("PONG")
+
+
+async def test_garbage_that_looks_like_a_refusal_is_garbage(user):
+    async def script(session: Session) -> None:
+        await welcome(session)
+        if session.number == 1:
+            await session.hear(b"SUB")
+            session.say('Permissions Violation for Publish to "a"')
+        await session.serve()
+
+    async with fake_broker(script) as url, connected(url, user) as peer:
+        await peer.connection.subscribe("a", peer.on_message)
+        assert "no broker" in (await peer.event(Disconnected)).reason
+        await peer.event(Reconnected)
+        assert peer.events == []
+
+
+async def test_many_errors_at_once_are_one_loss(user):
+    async def script(session: Session) -> None:
+        await welcome(session)
+        if session.number == 1:
+            await session.hear(b"SUB")
+            session.say(*["-ERR 'Invalid Subject'"] * 20)
+        await session.serve()
+
+    async with fake_broker(script) as url, connected(url, user) as peer:
+        await peer.connection.subscribe("a", peer.on_message)
+        await peer.event(Disconnected)
+        await peer.event(Reconnected)
+        assert peer.events == []
+        assert peer.connection.connected
+
+
+async def test_what_the_broker_says_cannot_forge_lines_of_a_log(user, caplog):
+    async def script(session: Session) -> None:
+        await welcome(session)
+        if session.number == 1:
+            await session.hear(b"SUB")
+            session.say("-ERR 'x'\nCRITICAL: \x1b[31mall is lost")
+        await session.serve()
+
+    async with fake_broker(script) as url, connected(url, user) as peer:
+        await peer.connection.subscribe("a", peer.on_message)
+        reason = (await peer.event(Disconnected)).reason
+        await peer.event(Reconnected)
+    assert "all is lost" in caplog.text
+    assert not {"\n", "\x1b"} & set(reason + "".join(record.getMessage() for record in caplog.records))
+
+
+@pytest.mark.parametrize("way", ["up", "down"])
+async def test_a_slow_line_that_moves_is_not_taken_for_a_silent_broker(user, monkeypatch, way):
+    monkeypatch.setattr(channel, "_PING_INTERVAL_S", 0.5)
+
+    async def script(session: Session) -> None:
+        await welcome(session)
+        while True:  # a PONG is behind everything else in either direction, and does not come in time
+            await asyncio.sleep(0.005)
+            if way == "up":
+                await session.reader.read(64 * 1024)
+            else:
+                session.say("MSG a 1 1", "x")
+
+    async with fake_broker(script) as url, connected(url, user) as peer:
+        if way == "up":
+            for _ in range(900):
+                peer.connection.publish("a", bytes(1 << 16))
+        await asyncio.sleep(2.5)
+        assert peer.events == []
+
+
+async def test_two_who_wait_until_all_has_left_both_go_on(user):
+    read = asyncio.Event()
+
+    async def script(session: Session) -> None:
+        await welcome(session)
+        await read.wait()
+        while await session.reader.read(1 << 20):
+            pass
+
+    async with fake_broker(script) as url, connected(url, user) as peer:
+        for _ in range(20):
+            peer.connection.publish("a", bytes(1 << 20))
+
+        async def wait_and_send() -> None:
+            await peer.connection.writable()
+            peer.connection.publish("a", b"small")
+
+        waiting = [asyncio.create_task(wait_and_send()) for _ in range(3)]
+        await asyncio.sleep(0)
+        read.set()
+        await asyncio.wait_for(asyncio.gather(*waiting), 20)
+
+
+async def test_of_many_messages_that_wait_few_are_given_to_asyncio(user):
+    async def script(session: Session) -> None:
+        await welcome(session)
+        for _ in range(40):
+            await asyncio.sleep(0.01)
+            await session.reader.read(256 * 1024)
+        await asyncio.sleep(600)
+
+    async with fake_broker(script) as url, connected(url, user) as peer:
+        transport = peer.connection._channel._transport
+        for _ in range(1800):
+            peer.connection.publish("a", bytes(16_000))
+        held = []
+        for _ in range(60):
+            await asyncio.sleep(0.01)
+            held.append(transport.get_write_buffer_size())
+        assert max(held) < 400_000
+        assert peer.connection.is_full
+
+
+async def test_what_is_sent_when_the_broker_hangs_up_is_sent_to_the_next(user):
+    heard: list[int] = []
+    over = asyncio.Event()
+
+    async def script(session: Session) -> None:
+        await welcome(session)
+        if session.number <= 10:
+            session.writer.write_eof()  # and read what comes until the other side hangs up, too
+        while line := await session.reader.readline():
+            if line.startswith(b"PING"):
+                session.say("PONG")
+            elif line.startswith(b"PUB "):
+                heard.append(int(await session.reader.readline()))
+                if heard[-1] == -1:
+                    over.set()
+
+    async with fake_broker(script) as url, connected(url, user, reconnect_wait_s=0.001) as peer:
+        number = 0
+        for _ in range(10):
+            while peer.connection.connected:
+                peer.connection.publish("a", b"%d" % number)
+                number += 1
+                await asyncio.sleep(0)
+            await peer.event(Reconnected)
+        peer.connection.publish("a", b"-1")
+        await asyncio.wait_for(over.wait(), 20)
+    assert heard == [*range(number), -1]
+
+
+async def test_after_closing_has_begun_nothing_can_be_sent_and_nobody_waits(user):
+    async def script(session: Session) -> None:
+        await welcome(session)
+        await asyncio.sleep(600)
+
+    async with fake_broker(script) as url, connected(url, user) as peer:
+        for _ in range(20):
+            peer.connection.publish("a", bytes(1 << 20))
+        closing = asyncio.create_task(peer.connection.close())
+        await asyncio.sleep(0)
+        with pytest.raises(BrokerUnreachable, match="closed"):
+            peer.connection.publish("a", b"")
+        await closing
+
+
+async def test_who_waits_for_a_broker_that_is_away_is_told_when_the_connection_is_closed(user):
+    async def script(session: Session) -> None:
+        if session.number == 1:
+            await welcome(session)
+        session.writer.close()
+
+    async with fake_broker(script) as url, connected(url, user) as peer:
+        await peer.event(Disconnected)
+        flushed = asyncio.create_task(peer.connection.flush(60))
+        await asyncio.sleep(0)
+        await peer.connection.close()
+        with pytest.raises(BrokerUnreachable, match="closed"):
+            await asyncio.wait_for(flushed, 10)
+
+
+async def test_an_error_while_closing_reaches_who_flushes_as_one_of_ours(user):
+    async def script(session: Session) -> None:
+        await welcome(session)
+        await session.hear(b"PING")
+        await asyncio.sleep(0.05)
+        session.say("-ERR 'x'")
+        await asyncio.sleep(600)
+
+    async with fake_broker(script) as url, connected(url, user) as peer:
+        flushed = asyncio.create_task(peer.connection.flush(20))
+        await asyncio.sleep(0)
+        closing = asyncio.create_task(peer.connection.close())
+        with pytest.raises(BrokerUnreachable):
+            await flushed
+        await closing
+
+
+async def test_a_callback_that_asks_a_cancelled_future_ends_nothing(user):
+    async def script(session: Session) -> None:
+        await welcome(session)
+        await session.hear(b"SUB")
+        session.say("MSG a 1 1", "x", "MSG a 1 1", "y")
+        await session.serve()
+
+    async with fake_broker(script) as url, connected(url, user) as peer:
+        cancelled = asyncio.get_running_loop().create_future()
+        cancelled.cancel()
+
+        def callback(message) -> None:
+            peer.on_message(message)
+            cancelled.result()
+
+        await peer.connection.subscribe("a", callback)
+        assert [(await peer.message()).payload for _ in range(2)] == [b"x", b"y"]
+        assert peer.events == []
+
+
+async def test_an_address_whose_challenge_is_no_text_is_passed_over(user):
+    async def script(session: Session) -> None:
+        session.say('INFO {"nonce": "\\ud800"}')
+        await session.hear(b"never")
+
+    async with fake_broker(script) as bad, fake_broker(echo_welcome) as good, connected([bad, good], user) as peer:
+        assert peer.connection.connected
+
+
+async def echo_welcome(session: Session) -> None:
+    await welcome(session)
+    await session.serve()
+
+
+async def test_a_broker_that_lets_us_in_and_hangs_up_is_asked_ever_more_seldom(user):
+    times = []
+
+    async def script(session: Session) -> None:
+        times.append(asyncio.get_running_loop().time())
+        await welcome(session)
+        session.writer.close()
+
+    async with fake_broker(script) as url, connected(url, user, reconnect_wait_s=0.01):
+        while len(times) < 7:
+            await asyncio.sleep(0.01)
+    assert times[6] - times[5] > 4 * (0.5 * 0.01)  # the sixth time it waits 0.32 s, give or take a half

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import base64
+import hashlib
 import json
 import ssl
 import subprocess
@@ -177,3 +179,63 @@ async def test_without_the_package_for_websockets_the_extra_is_named(network, se
     with pytest.raises(MissingExtra, match=r"landbridge\[ws\]"):
         async with connected(secured.url("wss"), network.user(), tls=secured.trusted()):
             pass
+
+
+def frame(opcode: int, payload: bytes) -> bytes:
+    """Return a frame as servers send it (RFC 6455, section 5.2)."""
+    assert len(payload) < 126
+    return bytes((0x80 | opcode, len(payload))) + payload
+
+
+async def upgraded(session: Session) -> None:
+    """Take a websocket client in, up to where it counts as connected, whatever it says."""
+    key = ""
+    while (line := await session.reader.readline()) not in (b"\r\n", b""):
+        name, _, value = line.decode().partition(": ")
+        key = value.strip() if name == "Sec-WebSocket-Key" else key
+    accepted = base64.b64encode(hashlib.sha1(f"{key}258EAFA5-E914-47DA-95CA-C5AB0DC85B11".encode()).digest()).decode()
+    session.say("HTTP/1.1 101 Switching Protocols", "Upgrade: websocket", "Connection: Upgrade")
+    session.say(f"Sec-WebSocket-Accept: {accepted}", "")
+    session.writer.write(frame(2, b'INFO {"server_id": "F", "max_payload": 1000000}\r\n'))
+    for _ in range(2):
+        await session.reader.read(65536)
+        session.writer.write(frame(2, b"PONG\r\n"))
+
+
+async def test_what_a_callback_sends_as_the_broker_closes_a_websocket_is_kept(network):
+    async def script(session: Session) -> None:
+        await upgraded(session)
+        if session.number == 1:
+            await session.reader.read(65536)
+            session.writer.write(frame(2, b"MSG a 1 1\r\nx\r\n") + frame(8, b"\x03\xe8"))
+        await session.reader.read()
+
+    async with (
+        fake_broker(script) as url,
+        connected(url.replace("nats:", "ws:"), network.user(), connect_timeout_s=1) as peer,
+    ):
+
+        def callback(message) -> None:
+            for number in range(40):
+                peer.connection.publish("b", b"%d" % number)
+            peer.on_message(message)
+
+        await peer.connection.subscribe("a", callback)
+        await peer.message()
+        await peer.event(Disconnected)
+        assert len(peer.connection._channel._waiting) >= 40
+
+
+async def test_a_websocket_that_asks_again_and_again_and_reads_no_answer_is_lost(network):
+    async def script(session: Session) -> None:
+        await upgraded(session)
+        while session.number == 1:
+            session.writer.write(frame(9, b"x" * 125) * 1000)
+            await session.writer.drain()
+        await session.reader.read()
+
+    async with (
+        fake_broker(script) as url,
+        connected(url.replace("nats:", "ws:"), network.user(), connect_timeout_s=1) as peer,
+    ):
+        assert "reads no answer" in (await peer.event(Disconnected)).reason
