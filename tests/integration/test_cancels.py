@@ -35,11 +35,18 @@ def test_a_thousand_cancels_leave_nothing_behind(network: Network) -> None:
         burn, where = net.awi.burning.burn, net.awi.burning.where
         assert where() in children_of(backend.pid)
         files = open_files(backend.pid)
+        late = 0
         for number in range(1000):
             call = burn.start()
             if number % 2:
                 time.sleep(0.003)  # so that some are cancelled while they run, and some before
-            assert call.cancel() == "stopped", number
+            state = call.cancel()
+            assert state in ("stopped", "stopping"), number
+            late += state == "stopping"  # after more than a second, as a machine with much else to do may have it
+        assert late < 20
         assert where() in children_of(backend.pid)
-        assert len(children_of(backend.pid)) <= 2
-        assert open_files(backend.pid) <= files + 2  # the second worker's socket, if there is one now
+        # One that had to be killed may still be about to go. The second worker's socket, if there is one now, is new.
+        deadline = time.monotonic() + 30
+        while len(children_of(backend.pid)) > 2 or open_files(backend.pid) > files + 2:
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
