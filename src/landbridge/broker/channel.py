@@ -309,7 +309,7 @@ class Channel(asyncio.BufferedProtocol):
 
     async def close(self) -> None:
         """Close it once everything that was sent has left, but wait for a broker that does not read only so long."""
-        self._is_open = False
+        self._is_open = self._holds_back = False
         ended = ConnectionResetError("the connection is closed")
         try:
             async with asyncio.timeout(_CLOSE_TIMEOUT_S):

@@ -524,7 +524,8 @@ class Connection:
         with suppress(OSError, TimeoutError):
             async with asyncio.timeout(_LAST_WORDS_S):
                 await channel.settle()  # so that nothing is lost with the connection
-        channel.drop("connecting anew with other credentials")
+        if not self._ended:  # else it is being closed, once all has left
+            channel.drop("connecting anew with other credentials")
 
 
 def _unsubscribing(number: int) -> bytes:

@@ -529,3 +529,61 @@ async def test_a_broker_that_lets_us_in_and_hangs_up_is_asked_ever_more_seldom(u
         while len(times) < 7:
             await asyncio.sleep(0.01)
     assert times[6] - times[5] > 4 * (0.5 * 0.01)  # the sixth time it waits 0.32 s, give or take a half
+
+
+async def noted(session: Session, heard: list[bytes]) -> None:
+    """Answer PINGs, and note what is published."""
+    while line := await session.reader.readline():
+        if line.startswith(b"PING"):
+            session.say("PONG")
+        elif line.startswith(b"PUB "):
+            heard.append((await session.reader.readexactly(int(line.split()[-1]) + 2))[:-2])
+
+
+async def test_what_is_published_during_a_renewal_goes_to_the_next_connection(user):
+    heard: list[bytes] = []
+    asked, go_on = asyncio.Event(), asyncio.Event()
+
+    async def script(session: Session) -> None:
+        await welcome(session)
+        if session.number == 1:
+            await session.hear(b"PING")
+            asked.set()
+            await go_on.wait()
+            session.say("PONG")  # and what came after the PING is never read
+            await asyncio.sleep(600)
+        await noted(session, heard)
+
+    async with fake_broker(script) as url, connected(url, user) as peer:
+        renewal = asyncio.create_task(peer.connection._connect_anew())
+        await asked.wait()
+        sent = [b"%d" % number for number in range(100)]
+        for each in sent:
+            peer.connection.publish("a", each)
+            await asyncio.sleep(0)
+        go_on.set()
+        await renewal
+        await peer.event(Reconnected)
+        await peer.connection.flush()
+        assert heard == sent
+
+
+async def test_what_the_next_broker_would_not_take_does_not_cost_the_rest(user, caplog):
+    heard: list[bytes] = []
+
+    async def script(session: Session) -> None:
+        if session.number == 1:
+            await welcome(session)
+            session.writer.close()
+            return
+        await session.greet(max_payload=100)
+        await noted(session, heard)
+
+    async with fake_broker(script) as url, connected(url, user) as peer:
+        await peer.event(Disconnected)
+        for payload in (b"x" * 100, b"x" * 101, b"y"):
+            peer.connection.publish("a", payload)
+        await peer.event(Reconnected)
+        await peer.connection.flush()
+        assert heard == [b"x" * 100, b"y"]
+    assert "would not take" in caplog.text
