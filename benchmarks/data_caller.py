@@ -158,6 +158,13 @@ def fetched(name: str, repeat: int) -> dict[str, Any]:
     return {"s": took, "bytes": value.nbytes, "saved": getattr(call, "bytes_saved", 0)}
 
 
+def read(name: str, keepbits: int | None) -> dict[str, float]:
+    """Read a field of a data set, exactly or with so many bits; gives the time, and how large it is."""
+    with lb.open("bench/data.decoded", keepbits=keepbits) as dataset:
+        took, values = seconds(lambda: dataset[name].values)
+    return {"s": took, "bytes": values.nbytes}
+
+
 def mixed_one_way(size: int) -> dict[str, float]:
     """Send a Dataset of 20 variables of many kinds, of about `size` bytes, there and back; gives half of the time."""
     rng = np.random.default_rng(1)
@@ -178,7 +185,7 @@ def mixed_one_way(size: int) -> dict[str, float]:
 
 if __name__ == "__main__":
     measures = (
-        round_trip, opening, selection, one_way, zarr_chunks, dask_mean, passed_on, only_passed_on, fetched,
+        round_trip, opening, selection, one_way, zarr_chunks, dask_mean, passed_on, only_passed_on, fetched, read,
         mixed_one_way,
     )  # fmt: skip
     follow({measure.__name__: measure for measure in measures})

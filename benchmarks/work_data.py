@@ -21,6 +21,21 @@ def chunked() -> xr.Dataset:
     return xr.Dataset({"values": (("chunk", "x"), np.random.default_rng(1).random(shape, dtype=np.float32))})
 
 
+@lb.dataset
+def decoded() -> xr.Dataset:
+    """Real fields as floats, those that are there."""
+    fields = {"OSTIA SST": ("ostia_monthly.nc", "surface_temperature")}
+    found = {name: _decoded(_samples() / file, variable) for name, (file, variable) in fields.items()}
+    if "LANDBRIDGE_TEST_DATA" in os.environ:
+        found["ERA-Interim u"] = _decoded(Path(os.environ["LANDBRIDGE_TEST_DATA"]) / "eraint_uvz.nc", "u")
+    return xr.Dataset({name: ([f"{name} {axis}" for axis in range(each.ndim)], each) for name, each in found.items()})
+
+
+def _decoded(file: Path, name: str) -> np.ndarray:
+    with xr.open_dataset(file) as dataset:
+        return dataset[name].values.astype("f4")
+
+
 @lb.method
 def field(name: str) -> np.ndarray:
     """Return a field as it is in its file: ``OSTIA SST``, ``NEMO SST``, ``ERA-Interim u``, or ``noise``.
@@ -36,12 +51,15 @@ def _field(name: str) -> np.ndarray:
         return np.random.default_rng(1).integers(0, 2**32, 2**19, dtype=np.uint32)
     if name == "ERA-Interim u":
         return _variable(Path(os.environ["LANDBRIDGE_TEST_DATA"]) / "eraint_uvz.nc", "u")
+    if name == "OSTIA SST":
+        return _variable(_samples() / "ostia_monthly.nc", "surface_temperature")
+    return np.concatenate([_variable(file, "tos") for file in sorted((_samples() / "NEMO").glob("*.nc"))])
+
+
+def _samples() -> Path:
     import iris_sample_data
 
-    samples = Path(iris_sample_data.path)
-    if name == "OSTIA SST":
-        return _variable(samples / "ostia_monthly.nc", "surface_temperature")
-    return np.concatenate([_variable(file, "tos") for file in sorted((samples / "NEMO").glob("*.nc"))])
+    return Path(iris_sample_data.path)
 
 
 def _variable(file: Path, name: str) -> np.ndarray:

@@ -161,7 +161,12 @@ def connect(profile: str | None = None) -> Network:
 
 
 def open(
-    address: str, *, profile: str | None = None, chunks: int | str | dict[Any, Any] | None = None, **options: Any
+    address: str,
+    *,
+    profile: str | None = None,
+    chunks: int | str | dict[Any, Any] | None = None,
+    keepbits: int | dict[str, int] | None = None,
+    **options: Any,
 ) -> xarray.Dataset:
     """Open a colleague's data set, lazily: the data stay where they are, and each selection fetches what it needs.
 
@@ -176,6 +181,11 @@ def open(
         Which network, and as whom; see `connect`.
     chunks : int, str or dict, optional
         Have dask fetch it in chunks: ``{}`` for those the owner advises, of some 16 MB.
+    keepbits : int or dict, optional
+        Have the owner round floats to so many bits of their mantissa (1 to 52), so that less travels: of all variables,
+        or of some by name (``{"sst": 9}``). The relative error is at most ``2**-(keepbits + 1)``. Coordinates and what
+        belongs to them, missing values, and what is no float stay exact; what is rounded has the attribute
+        ``_QuantizeBitRoundNumberOfSignificantBits`` of the netCDF library. Without it nothing is ever rounded.
     **options
         Others of `xarray.open_dataset`: ``decode_times``, ``mask_and_scale``, ``drop_variables`` and so on.
 
@@ -194,8 +204,10 @@ def open(
         Later, by what reads from it, when its files were written to since it was opened.
     MissingExtra
         When xarray is not installed here.
+    ValueError
+        When `keepbits` is no number of bits, or names what cannot be rounded.
     """
-    return _open_dataset(_default_network(profile), address, chunks=chunks, **options)
+    return _open_dataset(_default_network(profile), address, chunks=chunks, keepbits=keepbits, **options)
 
 
 def zarr_store(address: str, *, profile: str | None = None) -> ZarrStore:

@@ -41,7 +41,7 @@ class LandbridgeBackend(BackendEntrypoint):
     description = "Data sets of colleagues at other institutes, through Landbridge"
     open_dataset_parameters: ClassVar[tuple[str, ...]] = (
         "filename_or_obj", "mask_and_scale", "decode_times", "concat_characters", "decode_coords", "drop_variables",
-        "decode_timedelta", "profile", "opened_already",
+        "decode_timedelta", "keepbits", "profile", "opened_already",
     )  # fmt: skip
 
     def guess_can_open(self, filename_or_obj: Any) -> bool:
@@ -58,6 +58,7 @@ class LandbridgeBackend(BackendEntrypoint):
         decode_coords: Any = True,
         drop_variables: str | Iterable[str] | None = None,
         decode_timedelta: Any = None,
+        keepbits: int | dict[Any, int] | None = None,
         profile: str | None = None,
         opened_already: Opened | None = None,
     ) -> xarray.Dataset:
@@ -69,6 +70,8 @@ class LandbridgeBackend(BackendEntrypoint):
             ``landbridge://institute/module.name``, or ``landbridge://institute/module``.
         mask_and_scale, decode_times, concat_characters, decode_coords, drop_variables, decode_timedelta
             As in `xarray.open_dataset`.
+        keepbits : int or dict, optional
+            How many bits of floats travel; see `landbridge.open`.
         profile : str, optional
             Which network, and as whom; see `landbridge.connect`.
         opened_already : Opened, optional
@@ -79,6 +82,7 @@ class LandbridgeBackend(BackendEntrypoint):
             opened_already = _opened(network, str(filename_or_obj).removeprefix(_SCHEME))
         return open_lazily(
             opened_already,
+            keepbits,
             mask_and_scale=mask_and_scale,
             decode_times=decode_times,
             concat_characters=concat_characters,

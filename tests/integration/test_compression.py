@@ -14,6 +14,7 @@ from network import Network
 
 SOURCE = '''
 import numpy as np
+import xarray as xr
 import landbridge as lb
 
 def field(mb: int):
@@ -55,14 +56,28 @@ def noise(mb: int):
 def text(n: int):
     return "Kiel, 54.3, 10.1; " * n
 
+@lb.method
+def kept():
+    return warm()
+
+@lb.dataset
+def warm():
+    values = np.random.default_rng(1).normal(280, 5, (40, 100, 250)).astype("f4")
+    values[0, 0] = np.nan
+    return xr.Dataset({"t": (("time", "lat", "lon"), values)}, {"lat": np.linspace(-80, 80, 100)})
 '''
 
 CALLER = """
-import json, sys, zlib
+import json, re, sys, urllib.request, zlib
 import numpy as np
+import xarray as xr
 if {hidden}:
     sys.modules["numcodecs"] = None
 import landbridge as lb
+
+def sent_bytes():
+    page = urllib.request.urlopen({metrics!r}, timeout=10).read().decode()
+    return sum(int(count) for count in re.findall(r"landbridge_sent_bytes_total.* (\\d+)", page))
 
 ocean = lb.connect().awi.fields
 told = {{}}
@@ -87,6 +102,19 @@ kept = ocean.result.keep(4)
 told["kept"] = [zlib.crc32(kept.get().tobytes()), 0, 0]
 kept = ocean.result_apart.keep(4)
 told["kept apart"] = [zlib.crc32(kept.get().tobytes()), 0, 0]
+exact = lb.open("awi/fields.warm")
+for name, dataset in (
+    ("exactly", exact),
+    ("rounded", lb.open("awi/fields.warm", keepbits=6)),
+    ("in chunks", xr.open_dataset("landbridge://awi/fields.warm", engine="landbridge", chunks={{}}, keepbits=6)),
+    ("kept", ocean.kept.keep().open(keepbits=6)),
+):
+    before = sent_bytes()
+    t = dataset.t.load()
+    error = float(abs(t / exact.t - 1).max())
+    told["data set " + name] = [error, sent_bytes() - before, 0]
+    assert dataset.lat.identical(exact.lat) and bool(t.isnull().equals(exact.t.isnull())), name
+    assert t.attrs.get("_QuantizeBitRoundNumberOfSignificantBits") == (None if name == "exactly" else 6), name
 print(json.dumps(told))
 """
 
@@ -111,10 +139,10 @@ def slow_url(network: Network):
 
 @pytest.fixture(scope="module")
 def told(network: Network, slow_url: str) -> list[dict]:
-    network.serve(SOURCE, "awi/fields")
+    metrics = network.serve(SOURCE, "awi/fields", "--metrics").ready["metrics"]
     answers = []
     for hidden in (False, True):
-        ran = network.python(CALLER.format(hidden=hidden), LANDBRIDGE_URL=slow_url)
+        ran = network.python(CALLER.format(hidden=hidden, metrics=metrics), LANDBRIDGE_URL=slow_url)
         assert ran.returncode == 0, ran.stderr
         answers.append(json.loads(ran.stdout))
     return answers
@@ -122,6 +150,7 @@ def told(network: Network, slow_url: str) -> list[dict]:
 
 def test_a_value_is_the_same_whether_or_not_its_caller_reads_compressed_frames(told):
     plain, squeezed = told[1], told[0]
+    assert squeezed.keys() == plain.keys()
     for name, (checksum, _, _) in squeezed.items():
         assert checksum == plain[name][0], name
     assert squeezed["kept"][0] == squeezed["kept apart"][0] == squeezed["result"][0]
@@ -142,3 +171,10 @@ def test_a_caller_without_the_package_gets_what_is_not_compressed(told):
 
 def test_noise_travels_as_it_is(told):
     assert told[0]["noise"][1:] == told[1]["noise"][1:]
+
+
+@pytest.mark.parametrize("name", ["rounded", "in chunks", "kept"])
+def test_a_data_set_of_which_few_bits_are_asked_for_travels_in_few_bytes(told, name):
+    (exact, all_bytes, _), (error, sent_bytes, _) = told[0]["data set exactly"], told[0][f"data set {name}"]
+    assert exact == 0 < error <= 2**-7 * 1.001  # the ratio of two float32
+    assert 0 < sent_bytes < all_bytes * 0.3

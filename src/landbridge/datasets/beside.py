@@ -5,8 +5,8 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
-from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary, ref
 
 from ..backend.context import current_call
@@ -15,7 +15,7 @@ from ..names import Address
 from ..settings import memory_bytes
 from .opening import open_lazily, opened
 from .operations import evaluate
-from .remote import fill
+from .remote import Part, fill
 
 if TYPE_CHECKING:
     import xarray
@@ -98,9 +98,9 @@ class _Here:
     def open(self) -> object:
         return self._found().open()
 
-    def select(self, version: str, wanted: Any) -> None:
-        blocks = self._found().select([[name, key] for name, key, _ in wanted])
-        fill([array for _, _, array in wanted], blocks, str(self.address))
+    def select(self, version: str, wanted: Sequence[Part]) -> None:
+        blocks = self._found().select([part.travelling() for part in wanted])
+        fill([part.into for part in wanted], blocks, str(self.address))
 
     def _found(self) -> DatasetView:
         view = self._view()

@@ -7,7 +7,7 @@ import enum
 import math
 import uuid
 from collections.abc import Hashable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import NoneType
 from typing import Any
 
@@ -22,6 +22,7 @@ from ..names import Address
 from ..wire.plain import refuse_collisions
 from .accessor import Origin
 from .remote import AsksOwner, RemoteArray, RemoteSource
+from .rounding import ROUNDED_ATTRIBUTE, keepbits_by_name
 
 __all__ = ["Opened", "open_lazily"]
 
@@ -178,17 +179,34 @@ class _Undecoded(AbstractDataStore):
         pass
 
 
-def open_lazily(opened: Opened, **decoding: Any) -> xarray.Dataset:
+def _rounded(opened: Opened, keepbits: object) -> Opened:
+    """Return a data set whose large variables arrive with fewer bits, and say so."""
+    found = dict(opened.variables)
+    for name, bits in keepbits_by_name(keepbits, found, opened.coords, opened.attrs).items():
+        variable = found[name]
+        array = getattr(variable._data, "array", None)
+        if isinstance(array, RemoteArray):  # the others have arrived already
+            lazy = indexing.LazilyIndexedArray(array.rounded(bits))
+            attrs = {**variable.attrs, ROUNDED_ATTRIBUTE: bits}
+            found[name] = xarray.Variable(variable.dims, lazy, attrs, variable.encoding)
+    return replace(opened, variables=found)
+
+
+def open_lazily(opened: Opened, keepbits: object = None, **decoding: Any) -> xarray.Dataset:
     """Return an opened data set as xarray knows it.
 
     Parameters
     ----------
     opened : Opened
         The data set.
+    keepbits : int or dict, optional
+        How many bits of the mantissa of floats its owner keeps; see `keepbits_by_name`.
     **decoding
         How to decode one that comes from files, as `xarray.open_dataset` has it: ``decode_times``, ``mask_and_scale``,
         ``drop_variables`` and so on. One that was decoded by its owner only knows ``drop_variables``.
     """
+    if keepbits is not None:
+        opened = _rounded(opened, keepbits)
     dropped = decoding.pop("drop_variables", None)
     dropped = [dropped] if isinstance(dropped, str) else list(dropped or ())
     as_usual = not opened.raw or all(_AS_USUAL[name] is value for name, value in decoding.items())

@@ -7,7 +7,7 @@ import contextlib
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from xarray.backends import BackendArray
@@ -20,7 +20,7 @@ from ..contract import MethodSpec, ParameterSpec
 from ..errors import CallLost, Malformed
 from ..names import Address
 
-__all__ = ["AsksOwner", "RemoteArray", "RemoteSource", "ZarrGet", "fill", "travelling"]
+__all__ = ["AsksOwner", "Part", "RemoteArray", "RemoteSource", "ZarrGet", "fill", "travelling"]
 
 _TRIES = 4
 """How often a selection is fetched when its backend dies under it: data sets are only read, so that does no harm."""
@@ -49,6 +49,31 @@ _SPECS = {
 }
 
 
+class Part(NamedTuple):
+    """A part of a variable that is to be fetched.
+
+    Attributes
+    ----------
+    name : hashable
+        The variable.
+    key : list
+        Which part; `travelling` tells the form.
+    into : numpy.ndarray
+        Where it is put: an array of its shape and dtype.
+    keepbits : int, optional
+        How many bits of the mantissa of each float its owner keeps; None for all, exactly.
+    """
+
+    name: object
+    key: list[Any]
+    into: np.ndarray[Any, Any]
+    keepbits: int | None = None
+
+    def travelling(self) -> list[Any]:
+        """Return the form in which it is asked for."""
+        return [self.name, self.key] if self.keepbits is None else [self.name, self.key, self.keepbits]
+
+
 class AsksOwner(Protocol):
     """What a data set is read through: `RemoteSource`, or, at its owner, what answers at once."""
 
@@ -59,7 +84,7 @@ class AsksOwner(Protocol):
     def open(self) -> object:
         """Return what the owner says of the data set."""
 
-    def select(self, version: str, wanted: Sequence[tuple[object, list[Any], np.ndarray[Any, Any]]]) -> None:
+    def select(self, version: str, wanted: Sequence[Part]) -> None:
         """Fetch parts of variables."""
 
     def __dask_tokenize__(self) -> tuple[Any, ...]:
@@ -105,16 +130,15 @@ class RemoteSource:
                 return found, values
         raise Malformed(f"{self.address} answers keys with something else than their values")
 
-    def select(self, version: str, wanted: Sequence[tuple[object, list[Any], np.ndarray[Any, Any]]]) -> None:
+    def select(self, version: str, wanted: Sequence[Part]) -> None:
         """Fetch parts of variables, all with one call.
 
         Parameters
         ----------
         version : str
             The version of the data set that was opened.
-        wanted : sequence of (name, key, array)
-            Which variable, which part of it (`travelling` tells the form), and where it is put: an array of its shape
-            and dtype.
+        wanted : sequence of Part
+            Which parts, and where they are put.
 
         Raises
         ------
@@ -123,8 +147,8 @@ class RemoteSource:
         LandbridgeError
             When the owner cannot be reached, or says no.
         """
-        asked = [[name, key] for name, key, _ in wanted]
-        arrays = [array for _, _, array in wanted]
+        asked = [part.travelling() for part in wanted]
+        arrays = [part.into for part in wanted]
         for tries in range(1, _TRIES + 1):
             try:
                 # Closed even while an error is kept whose traceback holds it: then the owner stops to send.
@@ -302,20 +326,33 @@ class RemoteArray(BackendArray):
         Its shape.
     dtype : numpy.dtype
         Its dtype.
+    keepbits : int, optional
+        How many bits of the mantissa of each float are kept; None for all.
     """
 
-    __slots__ = ("dtype", "name", "shape", "source", "version")
+    __slots__ = ("dtype", "keepbits", "name", "shape", "source", "version")
 
     def __init__(
-        self, source: AsksOwner, version: str, name: object, shape: tuple[int, ...], dtype: np.dtype[Any]
+        self,
+        source: AsksOwner,
+        version: str,
+        name: object,
+        shape: tuple[int, ...],
+        dtype: np.dtype[Any],
+        keepbits: int | None = None,
     ) -> None:
         self.source, self.version, self.name, self.shape, self.dtype = source, version, name, shape, dtype
+        self.keepbits = keepbits
+
+    def rounded(self, keepbits: int) -> RemoteArray:
+        """Return the same variable, of which that many bits are kept."""
+        return RemoteArray(self.source, self.version, self.name, self.shape, self.dtype, keepbits)
 
     def __getitem__(self, key: indexing.ExplicitIndexer) -> np.ndarray[Any, Any]:
         travels, shape = travelling(key, self.shape)
         selected: np.ndarray[Any, Any] = np.empty(shape, self.dtype)
         if math.prod(shape):
-            self.source.select(self.version, [(self.name, travels, selected)])
+            self.source.select(self.version, [Part(self.name, travels, selected, self.keepbits)])
         return selected
 
     async def async_getitem(self, key: indexing.ExplicitIndexer) -> np.ndarray[Any, Any]:
@@ -323,4 +360,4 @@ class RemoteArray(BackendArray):
         return await asyncio.to_thread(self.__getitem__, key)
 
     def __dask_tokenize__(self) -> tuple[Any, ...]:
-        return self.source.__dask_tokenize__(), self.version, self.name
+        return self.source.__dask_tokenize__(), self.version, self.name, self.keepbits

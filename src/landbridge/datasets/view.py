@@ -17,6 +17,7 @@ import numpy as np
 
 from ..errors import InternalError, InvalidArguments, LandbridgeError, Malformed, Problem, TooLarge, printable
 from .reads import place, reads
+from .rounding import MOST_KEEPBITS, bit_rounded
 from .selection import Array, Selection, blocks, chunk_grid, grow
 
 if TYPE_CHECKING:
@@ -186,8 +187,9 @@ class DatasetView:
 
         Parameters
         ----------
-        wanted : list of [name, key]
-            At most 1000. For keys see `Selection.parse`; all are checked before anything is read.
+        wanted : list of [name, key] or [name, key, keepbits]
+            At most 1000. For keys see `Selection.parse`; `keepbits` has floats rounded, see `bit_rounded`. All are
+            checked before anything is read.
 
         Yields
         ------
@@ -211,11 +213,16 @@ class DatasetView:
             problem = Problem("wanted", f"{len(wanted)} selections at once; the limit is {_MOST_WANTED}")
             raise InvalidArguments("select", [problem])
         selections = []
-        for pair in wanted:
-            if not isinstance(pair, (list, tuple)) or len(pair) != 2:
-                raise Malformed("a selection is not a list of a name and a key")
-            variable = self._variable(pair[0])
-            selections.append((pair[0], variable, Selection.parse(pair[1], variable.shape)))
+        for each in wanted:
+            match each:
+                case [name, key]:
+                    keepbits = MOST_KEEPBITS
+                case [name, key, int(keepbits)] if type(keepbits) is int and 1 <= keepbits <= MOST_KEEPBITS:
+                    pass
+                case _:
+                    raise Malformed("a selection is not a list of a name, a key, and perhaps how many bits are kept")
+            variable = self._variable(name)
+            selections.append((name, variable, Selection.parse(key, variable.shape), keepbits))
         return self._blocks(selections)
 
     def read(self, name: str, key: object) -> Array:
@@ -234,7 +241,7 @@ class DatasetView:
         if size_bytes > READ_BYTES:
             raise TooLarge(f"The selection of {_shown(name)}", size_bytes, READ_BYTES, "Read it in parts")
         found: Array = np.empty(selection.shape, variable.dtype)
-        for _, start, values in self._blocks([(name, variable, selection)]):
+        for _, start, values in self._blocks([(name, variable, selection, MOST_KEEPBITS)]):
             if values.shape == found.shape:
                 return values  # type: ignore[no-any-return]
             found[tuple(slice(low, low + n) for low, n in zip(start, values.shape, strict=True))] = values
@@ -246,15 +253,16 @@ class DatasetView:
                 return self.dataset.variables[name]
         raise InvalidArguments("select", [Problem("name", f"there is no variable {_shown(name)}")])
 
-    def _blocks(self, selections: list[tuple[Any, Any, Selection]]) -> Iterator[list[Any]]:
-        for position, (name, variable, selection) in enumerate(selections):
+    def _blocks(self, selections: list[tuple[Any, Any, Selection, int]]) -> Iterator[list[Any]]:
+        for position, (name, variable, selection, keepbits) in enumerate(selections):
+            fills = [variable.attrs.get("_FillValue"), variable.attrs.get("missing_value")]
             itemsize = _itemsize(variable)
             chunks = chunk_grid(variable.shape, itemsize, source_chunks(variable), BLOCK_BYTES)
             for start, block in blocks(selection, itemsize, BLOCK_BYTES, chunks):
                 plan = reads(block, chunks, itemsize, BLOCK_BYTES)
                 read = partial(place, block, plan, variable.dtype, partial(self._read, variable))
                 # Not in a variable: what nobody here holds need not be copied before it is sent.
-                yield [position, list(start), self._guarded(_shown(name), read)]
+                yield [position, list(start), bit_rounded(self._guarded(_shown(name), read), keepbits, fills)]
 
     def _guarded(self, what: str, read: Callable[[], Result]) -> Result:
         """Read the version that was opened, with no foreign errors."""

@@ -49,8 +49,8 @@ class Owner(RemoteSource):
 
     def select(self, version, wanted):
         self.calls.append("select")
-        blocks = self.answers["select"](version, travelled([[name, key] for name, key, _ in wanted]))
-        fill([array for _, _, array in wanted], map(travelled, blocks), "owner")
+        blocks = self.answers["select"](version, travelled([part.travelling() for part in wanted]))
+        fill([part.into for part in wanted], map(travelled, blocks), "owner")
 
     def compute(self, version, steps):
         self.calls.append("compute")
