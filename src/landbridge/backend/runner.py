@@ -12,9 +12,11 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from .. import wire
+from ..broker import Connection, SharedLoop
 from .execution import Execution, Fetch, error_meta
 from .output import capture
 from .running import STREAMS, Running, Sink, Style
+from .shortcalls import ShortCalls
 from .threads import LoopThread, Mailbox, Pool
 
 if TYPE_CHECKING:
@@ -56,6 +58,8 @@ class Runner:
         self._io_loop = asyncio.get_running_loop()
         self._pool = Pool(threads)
         self._execution = Execution(mailbox, self._pool.lent, fetch=fetch)
+        self._short = ShortCalls(mailbox, self._pool)
+        self._run_plain = self._short.timed(self._execution.run_plain)
         self._loop_thread: LoopThread | None = None
         self._name, self._source, self._size = name, source, workers
         self._workers: Workers | None = None
@@ -78,9 +82,15 @@ class Runner:
         elif running.style is Style.ASYNC_GENERATOR:
             self._in_loop(running, self._execution.run_async_generator(running, frame))
         else:
-            task = running.waits = partial(self._execution.run_plain, running, frame)
+            task = running.waits = partial(self._run_plain, running, frame)
             running.stop = self._withdraw
-            self._pool.submit(task, running.call.caller)
+            if not self._short.take(task, running, frame):
+                self._pool.submit(task, running.call.caller)
+
+    def read(self, connection: Connection) -> None:
+        """Have a connection read by a thread that runs short functions itself, if its loop can be shared."""
+        if isinstance(self._io_loop, SharedLoop) and not self._io_loop.get_debug():
+            self._short.read(self._io_loop, connection)
 
     def position(self, running: Running) -> int:
         """Return the place of a method among those that wait for a thread or worker, from 1; 0 when it runs."""
@@ -92,6 +102,7 @@ class Runner:
     def close(self) -> None:
         """Let go of the threads, and end the workers."""
         self._end_capture()
+        self._short.close()
         self._pool.close()
         if self._loop_thread is not None:
             self._loop_thread.close()

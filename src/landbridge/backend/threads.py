@@ -15,6 +15,7 @@ from contextlib import contextmanager, suppress
 from queue import SimpleQueue
 from typing import Any
 
+from ..broker import SharedLoop
 from .fair import FairQueue
 
 __all__ = ["Gate", "LoopThread", "Mailbox", "Pool"]
@@ -30,11 +31,23 @@ class Mailbox:
     Parameters
     ----------
     loop : asyncio.AbstractEventLoop
-        Where the functions are called.
+        Where the functions are called. If it is one whose turn others may borrow, whoever posts calls them himself.
+
+    Attributes
+    ----------
+    comes_more : callable
+        Tells whether further posts are to be expected at once, so that it is better to wake the loop for all of them.
+    is_looked_after : callable
+        Tells whether somebody will `empty` it in a moment anyway.
     """
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
+        self._shared = loop if isinstance(loop, SharedLoop) else None
+        if self._shared is not None:
+            self._shared.look_after(self)
+        self.comes_more: Callable[[], bool] = _no
+        self.is_looked_after: Callable[[], bool] = _no
         self._outgoing: list[tuple[Callable[..., object], tuple[Any, ...]]] = []
         self._posts: deque[tuple[Callable[..., object], tuple[Any, ...]]] = deque()
         self._awake = False
@@ -42,7 +55,8 @@ class Mailbox:
     def post(self, function: Callable[..., object], *args: Any) -> None:
         """Have `function` called in the loop; dropped when the loop has been closed."""
         self._posts.append((function, args))
-        self._wake()
+        if not self.is_looked_after():
+            self._wake()
 
     def post_from(self, sender: asyncio.AbstractEventLoop, function: Callable[..., object], *args: Any) -> None:
         """Do as `post`, at the end of the turn of `sender`, the loop that calls this: a turn costs one wake-up.
@@ -50,7 +64,8 @@ class Mailbox:
         Only one loop may use it.
         """
         if not self._outgoing:
-            sender.call_soon(self._send)
+            at_turn_end = sender.at_turn_end if isinstance(sender, SharedLoop) else sender.call_soon
+            at_turn_end(self._send)
         self._outgoing.append((function, args))
 
     def _send(self) -> None:
@@ -59,15 +74,26 @@ class Mailbox:
         self._wake()
 
     def _wake(self) -> None:
-        if not self._awake:
+        if self._awake:
+            return
+        shared = self._shared
+        if shared is not None and not self.comes_more() and shared.borrow_if_free():
+            shared.give_back()  # which empties this
+        if self._posts and not (shared is not None and shared.is_borrowed):
             # Two threads may both get here; a needless wake-up finds an empty box.
             self._awake = True
             try:
-                self._loop.call_soon_threadsafe(self._empty)
+                self._loop.call_soon_threadsafe(self.empty)
             except RuntimeError:  # the loop has been closed: nobody is left to tell
                 self._posts.clear()
 
-    def _empty(self) -> None:
+    @property
+    def is_full(self) -> bool:
+        """Whether anything was posted."""
+        return bool(self._posts)
+
+    def empty(self) -> None:
+        """Call what was posted; in the loop, or in a turn that was borrowed from it."""
         self._awake = False
         posts = self._posts
         for _ in range(len(posts)):
@@ -76,6 +102,10 @@ class Mailbox:
                 function(*args)
             except Exception:  # one post must not lose the others
                 _log.exception("a hand-over between threads failed")
+
+
+def _no() -> bool:
+    return False
 
 
 class Pool:

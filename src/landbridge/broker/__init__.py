@@ -9,6 +9,8 @@ from .connection import Connection
 from .events import Closed, Denied, Disconnected, Event, Reconnected
 from .lane import Lane
 from .messages import Message, Subscription
+from .reading import Reading, Work
+from .shared_loop import SharedLoop
 
 if TYPE_CHECKING:
     from .configuration import MAX_PAYLOAD_BYTES, MAX_PENDING_BYTES, ServerConfig
@@ -24,10 +26,13 @@ __all__ = [
     "Event",
     "Lane",
     "Message",
+    "Reading",
     "Reconnected",
     "Server",
     "ServerConfig",
+    "SharedLoop",
     "Subscription",
+    "Work",
     "find_server",
     "push_account",
     "start_server",

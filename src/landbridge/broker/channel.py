@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 from collections import deque
 from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import urlsplit
 
 from ..errors import printable
 from .parser import BadProtocol, Parser
+from .shared_loop import SharedLoop
 
 if TYPE_CHECKING:
     import ssl
@@ -76,7 +78,8 @@ class Channel(asyncio.BufferedProtocol):
         self.max_payload, self.server_id = _USUAL_MAX_PAYLOAD, ""
         self._info: dict[str, Any] = {}
         self._owner = owner
-        self._loop = asyncio.get_running_loop()
+        self._loop = loop = asyncio.get_running_loop()
+        self._at_turn_end = loop.at_turn_end if isinstance(loop, SharedLoop) else loop.call_soon
         self._parser = Parser(_Greeting(self))
         self._transport: asyncio.Transport
         self._greeted: asyncio.Future[None] = self._loop.create_future()
@@ -89,6 +92,7 @@ class Channel(asyncio.BufferedProtocol):
         self._waiting_bytes = 0
         self._write_scheduled = self._is_full = self._holds_back = False
         self._drained: asyncio.Future[None] | None = None
+        self._descriptor = -1
 
     @classmethod
     async def open(
@@ -175,7 +179,7 @@ class Channel(asyncio.BufferedProtocol):
         self._waiting_bytes += len(command)
         if not self._write_scheduled:
             self._write_scheduled = True
-            self._loop.call_soon(self._write_at_last)
+            self._at_turn_end(self._write_at_last)
         elif len(self._waiting) == _WRITTEN_AT_ONCE:
             self._write()
 
@@ -345,6 +349,35 @@ class Channel(asyncio.BufferedProtocol):
             if self._is_open:
                 self._owner.broken(self, text)
             self.drop(text)
+
+    def let_others_read(self) -> int | None:
+        """Leave reading to whoever calls `read_now` when something has come to the descriptor; None if nobody can."""
+        socket = self._transport.get_extra_info("socket")
+        encrypted = self._transport.get_extra_info("sslcontext") is not None
+        if socket is None or encrypted or self.is_lost or self._transport.get_protocol() is not self:
+            return None
+        self._transport.pause_reading()
+        self._descriptor = int(socket.fileno())
+        return self._descriptor
+
+    def read_again(self) -> None:
+        """Read as before `let_others_read`."""
+        if not self.is_lost:
+            self._transport.resume_reading()
+
+    def read_now(self) -> None:
+        """Read what has come, in place of asyncio."""
+        try:
+            count = os.readv(self._descriptor, [self._parser.buffer()])
+        except BlockingIOError:
+            return
+        except OSError as error:
+            self.drop(str(error))
+            return
+        if count:
+            self.buffer_updated(count)
+        else:
+            self.eof_received()
 
     def eof_received(self) -> None:
         """Take note that the broker has hung up; called by asyncio, which closes the transport after this."""

@@ -77,6 +77,7 @@ class Connection:
         self._reconnecting: asyncio.Task[None] | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._renewal: asyncio.TimerHandle | None = None
+        self._on_channel: Callable[[Channel], None] | None = None
 
     @classmethod
     async def open(
@@ -351,7 +352,14 @@ class Connection:
         self._refusals = 0
         self._connected_at, self._was_ever_connected = self._loop.time(), True
         self._connected.set()
+        if self._on_channel is not None:
+            self._on_channel(channel)
         self._renew_before_expiry()
+
+    def follow_channels(self, callback: Callable[[Channel], None]) -> None:
+        """Have `callback` told the channel that is in use, now and after each reconnect."""
+        self._on_channel = callback
+        callback(self._channel)
 
     def _introduction(self, info: dict[str, Any]) -> dict[str, Any]:
         """Return what to tell a broker of us, which says `info` of itself."""

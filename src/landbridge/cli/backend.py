@@ -22,6 +22,7 @@ from ..backend.expose import Exposure, exposure
 from ..backend.loading import load
 from ..backend.logs import CallFilter
 from ..backend.service import Backend
+from ..broker import SharedLoop
 from ..broker.events import refuses_credentials
 from ..datasets.serving import file_exposure, names_data
 from ..errors import BrokerUnreachable, InvalidName, NothingToServe, PermissionDenied
@@ -135,7 +136,9 @@ def _load_and_serve(order: _Order, line: Line) -> None:
                 lost=lambda text: _log.warning("%s: %s", address, text),
             )  # fmt: skip
 
-        asyncio.run(serve())
+        # Elsewhere others cannot tell a loop that waits what to wait for, too.
+        with asyncio.Runner(loop_factory=SharedLoop if os.name == "posix" else None) as runner:
+            runner.run(serve())
 
 
 def _exposed(what: str, address: Address) -> tuple[Exposure, str | None]:

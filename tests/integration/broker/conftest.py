@@ -1,4 +1,8 @@
-"""Fixtures of the broker's tests; a test that is a coroutine runs in a loop of its own."""
+"""Fixtures of the broker's tests.
+
+A test that is a coroutine runs in a loop of its own: twice, as its connections are read by the loop of a caller, and by
+threads beside the loop of a backend (see `connected`).
+"""
 
 from __future__ import annotations
 
@@ -8,7 +12,13 @@ import inspect
 import pytest
 
 from integration.broker.support import Network
-from landbridge.broker import start_server
+from landbridge.broker import SharedLoop, start_server
+
+
+def pytest_generate_tests(metafunc):
+    if inspect.iscoroutinefunction(metafunc.function):
+        metafunc.fixturenames.append("read_by")
+        metafunc.parametrize("read_by", ["its loop", "a thread"])
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -23,7 +33,9 @@ def pytest_pyfunc_call(pyfuncitem):
         asyncio.get_running_loop().set_exception_handler(lambda _, context: problems.append(context))
         await pyfuncitem.obj(**arguments)
 
-    asyncio.run(run())
+    in_thread = pyfuncitem.callspec.params["read_by"] == "a thread"
+    with asyncio.Runner(loop_factory=SharedLoop if in_thread else None) as runner:
+        runner.run(run())
     assert problems == []
     return True
 

@@ -15,7 +15,7 @@ from typing import ClassVar
 
 import nkeys
 
-from landbridge.broker import Connection, Event, Message, ServerConfig
+from landbridge.broker import Connection, Event, Message, Reading, ServerConfig, SharedLoop
 
 PREFIXES = {
     "operator": nkeys.PREFIX_BYTE_OPERATOR,
@@ -127,14 +127,47 @@ class Peer:
         await asyncio.wait_for(self._news.wait(), 20)
 
 
+class Nobody:
+    """Does no work, as these tests give none to the thread that reads."""
+
+    def deliver(self) -> None:
+        pass
+
+    def do(self, work) -> None:
+        raise AssertionError
+
+    def left(self, what) -> None:
+        raise AssertionError
+
+    def ended(self) -> None:
+        raise AssertionError
+
+
+class AlwaysReading(Reading):
+    """Reads in a thread from the start, though it is given no work."""
+
+    def _follow(self, channel) -> None:
+        super()._follow(channel)
+        if not self._ended:
+            self._begin(channel)
+
+    def _handle(self, me) -> None:
+        self._rounds = 0
+        super()._handle(me)
+
+
 @asynccontextmanager
 async def connected(url: str | list[str], user: User, **options):
-    """Open a connection for `user`, as a `Peer`, and close it at the end."""
+    """Open a connection for `user`, as a `Peer`, and close it at the end; in a shared loop, a thread reads it."""
     peer = Peer()
     urls = [url] if isinstance(url, str) else url
     options = {"name": "test", "reconnect_wait_s": 0.02, "on_event": peer.on_event, **options}
     peer.connection = await Connection.open(urls, user_jwt=user.user_jwt, sign=user.sign, **options)
+    loop = asyncio.get_running_loop()
+    reading = AlwaysReading(loop, peer.connection, Nobody()) if isinstance(loop, SharedLoop) else None
     try:
         yield peer
     finally:
+        if reading is not None:
+            reading.close()
         await peer.connection.close()
