@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import logging
 import secrets
 import threading
@@ -19,6 +20,7 @@ from ..errors import (
     InvalidArguments,
     LandbridgeError,
     Malformed,
+    PermissionDenied,
     Problem,
     TooLarge,
     printable,
@@ -249,6 +251,12 @@ class Execution:
         return parts, wire.size_bytes(parts)
 
     def _arguments(self, running: Running, frame: memoryview | bytearray) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        args, kwargs = self._checked(running, frame)
+        if running.rules:
+            check_conditions(running, args, kwargs)
+        return args, kwargs
+
+    def _checked(self, running: Running, frame: memoryview | bytearray) -> tuple[tuple[Any, ...], dict[str, Any]]:
         function_of = partial(self._function_of, running)
         if running.fetched is None:
             arguments, running.fetched = self._with_fetched(running, frame, function_of)
@@ -257,6 +265,11 @@ class Execution:
         # Decoded once more, in the same order, with the values in their places, however deep.
         values, running.fetched = iter(running.fetched), []
         return running.method.check(_decoded(frame, function_of, lambda reference: next(values)))
+
+    def check(self, running: Running, frame: memoryview | bytearray) -> None:
+        """Refuse arguments that do not fit, or that its owner does not allow to this caller."""
+        self._arguments(running, frame)
+        running.fetched = None
 
     def fetch(self, running: Running, frame: memoryview | bytearray) -> None:
         """Get the values of references among encoded arguments; in a thread that may wait for them."""
@@ -328,6 +341,26 @@ class Execution:
         output, running.call._output = running.call._output, None
         if output is not None:
             output.close()
+
+
+def check_conditions(running: Running, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+    """Refuse arguments, those that are not given included, that fulfil the conditions of none of the rules."""
+    signature = inspect.signature(running.function)
+    bound = signature.bind(*args, **kwargs)
+    bound.apply_defaults()
+    for parameter in signature.parameters.values():
+        if parameter.kind is parameter.VAR_KEYWORD:
+            bound.arguments |= bound.arguments.pop(parameter.name)
+    why = []
+    for rule in running.rules:
+        reasons = [reason for each in rule.conditions if (reason := each.why_not(bound.arguments))]
+        if not reasons:
+            return
+        why.append(" and ".join(reasons))
+    raise PermissionDenied(
+        f"{running.call.target} is shared with {running.call.caller} for some arguments only: {'; or '.join(why)}. Ask "
+        f"{running.call.target.partition('/')[0]} to share it for others"
+    )
 
 
 def _go_on(running: Running) -> None:

@@ -110,10 +110,16 @@ class Keeper:
         kept = self.references.find(subject.object_id, caller, session, grant, subject.method, self._clock())
         if grant is not None and kept.caller != caller and subject.method in ("pin", "grant"):
             raise UnknownMember(f"a granted reference of {self._offer.name}", subject.method, None)
+        # What its owner no longer allows to be made is not given out either.
+        if grant is None:
+            self._offer.check(caller, kept.member)
+        else:
+            self._offer.check(kept.caller, kept.member)
+            self._offer.check_onward(kept.member, kept.caller, caller.institute)
         reference = Reference(
             kept, self.references, self._offer.check_onward, self._keeping.opens, self._remember_opened
         )
-        return Served(method, Style.of(method), (), None, function=partial(method.function, reference))
+        return Served(method, Style.of(method), None, function=partial(method.function, reference))
 
     def _remember_opened(self, kept: Kept) -> None:
         """Have few values open at a time: each of those on disk has a descriptor."""

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import inspect
+import math
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from .. import wire
 from ..contract import Method, read_module
 from ..errors import PermissionDenied, UnknownMember
 from ..names import SERVICE_PERSON, Address, nearest
-from ..security import Caller, Decision, decide
+from ..security import Caller, Decision, Rule, decide
 from .admission import Admission
 from .expose import Exposed, Exposure
 from .running import Style
@@ -43,8 +45,6 @@ class Served:
         What checks the arguments and what is run.
     style : Style
         How it is run.
-    share : tuple of str
-        Patterns it is shared with.
     timeout_s : float or None
         The owner's time limit.
     process : bool
@@ -57,17 +57,27 @@ class Served:
         What is run, when it is not what `method` says: a method bound to its object.
     onward : tuple of str
         Patterns of whom its results may go on to, as references.
+    member : str
+        What it is called in the module; empty for what can be asked of kept values.
     """
 
     method: Method
     style: Style
-    share: tuple[str, ...]
     timeout_s: float | None
     process: bool = False
     memory_limit: int | None = None
     admissions: tuple[Admission[ServedCall], ...] = ()
     function: Callable[..., Any] | None = None
     onward: tuple[str, ...] = ()
+    member: str = ""
+
+
+class _Shared(NamedTuple):
+    """The members that are shown to somebody, and all that he may call; until when that is known."""
+
+    shown: tuple[str, ...]
+    names: tuple[str, ...]
+    until: float
 
 
 class Offer:
@@ -85,6 +95,8 @@ class Offer:
         Patterns of whom references to results may go on to, on top of those of a method.
     network_owner : bool
         Whether the owner of the (embedded) network may call everything.
+    clock : callable
+        The time of now, in seconds since 1970 UTC.
 
     Attributes
     ----------
@@ -102,7 +114,9 @@ class Offer:
         share: Sequence[str],
         onward: Sequence[str] = (),
         network_owner: bool,
+        clock: Callable[[], float] = time.time,
     ) -> None:
+        self._clock = clock
         self.name = f"{address.institute}/{address.module}"
         self._institute = address.institute
         self._network_owner = network_owner
@@ -129,19 +143,32 @@ class Offer:
         for name, method in methods.items():
             rules = exposed.methods[name.partition(".")[0]]  # those of a class or data set hold for what it has
             self.served[name] = Served(
-                method, Style.of(method), (*share, *rules.share), rules.timeout_s, rules.process, rules.memory_limit,
-                _admissions(f"{self.name}.{name}", rules), onward=(*onward, *rules.onward),
+                method, Style.of(method), rules.timeout_s, rules.process, rules.memory_limit,
+                _admissions(f"{self.name}.{name}", rules), onward=(*onward, *rules.onward), member=name,
             )  # fmt: skip
-        # Everybody may ask, so it must cost little: most see the same, and it does not change while we serve.
+        # What the module itself says, which does not change while we serve.
+        self._own_rules = (
+            *(Rule(pattern) for pattern in share),
+            *(Rule(pattern, frozenset([name])) for name, each in exposed.methods.items() for pattern in each.share),
+        )
+        self._rules: tuple[Rule, ...] = self._own_rules
+        self._fault = ""
+        # Everybody may ask, so it must cost little: most see the same.
         self._described: dict[tuple[str, ...], Parts] = {}
-        self._shared: dict[Caller, tuple[tuple[str, ...], tuple[str, ...]]] = {}
+        self._shared: dict[Caller, _Shared] = {}
+
+    def follow(self, rules: Sequence[Rule], fault: str = "") -> None:
+        """Take over what the owner allows and refuses beside what the module says; `fault` says why nobody knows."""
+        self._rules = (*self._own_rules, *rules)
+        self._fault = fault
+        self._shared.clear()
 
     def target(self, method: str) -> str:
         """Return how a member is called in texts: ``institute/module.method``."""
         return f"{self.name}.{method.replace(':', '.')}"
 
-    def permitted(self, caller: Caller, name: str) -> Served:
-        """Return a member that `caller` wants to call.
+    def permitted(self, caller: Caller, name: str) -> tuple[Served, Decision]:
+        """Return a member that `caller` wants to call, and the decision that he may.
 
         Raises
         ------
@@ -154,20 +181,29 @@ class Offer:
         served = self.served.get(name)
         if served is None:
             raise UnknownMember(self.name, name, nearest(name, self._visible(caller)))
-        decision = self._decide(caller, name, served)
+        return served, self.check(caller, name)
+
+    def check(self, caller: Caller, name: str) -> Decision:
+        """Return the decision that `caller` may call a member; raises `PermissionDenied` when he may not."""
+        decision = self.decision(caller, name)
         if not decision.allowed:
             raise PermissionDenied(decision.reason)
-        return served
+        return decision
+
+    def decision(self, caller: Caller, name: str) -> Decision:
+        """Return whether `caller` may call a member, as ``climatology`` or ``Model.step``."""
+        return self._decide(caller, name, self._rules)
 
     def check_onward(self, member: str, maker: Caller, institute: str) -> None:
         """Refuse, with `PermissionDenied`, that what a member made for a caller goes to the backends of an institute.
 
         It may go to who could have made it, to the caller's own institute, and to whom its owner says (``onward=``).
         """
-        served = self.served.get(member)
-        patterns = () if served is None else (*served.share, *served.onward)
-        who = Caller(institute, SERVICE_PERSON)
-        if institute == maker.institute or decide(who, self._institute, "", patterns, self._network_owner).allowed:
+        served, who = self.served.get(member), Caller(institute, SERVICE_PERSON)
+        onward = () if served is None else tuple(Rule(pattern) for pattern in served.onward)
+        decision = self._decide(who, member, (*self._rules, *onward))
+        # Who may have it made within limits only is not to have what others made without them.
+        if institute == maker.institute or (decision.allowed and not decision.rules):
             return
         raise PermissionDenied(
             f"{self._institute} does not let what {self.target(member)} makes go on to {institute}. Ask "
@@ -176,7 +212,7 @@ class Offer:
 
     def callable_by(self, caller: Caller) -> tuple[str, ...]:
         """Return the names of what `caller` may call, methods of classes too."""
-        return self._shared_with(caller)[1]
+        return self._shared_with(caller).names
 
     def describe(self, caller: Caller, wanted: object) -> Parts:
         """Return the encoded spec of what `caller` may call; `wanted` may name one member that has to be in it."""
@@ -184,10 +220,12 @@ class Offer:
         if isinstance(member, str):
             self.permitted(caller, f"{member}.{_FIRST_VERB}" if member in self.spec.datasets else member)
         visible = self._visible(caller)
+        if not visible and self._fault:
+            raise PermissionDenied(self._at_fault())
         if not visible:
             raise PermissionDenied(
                 f"{self._institute} has shared nothing of {self.name} with {caller}; ask "
-                f"{self._institute} to share it: landbridge serve FILE --as {self.name} --share '{caller}'"
+                f"{self._institute} to share it: landbridge share {self.name} '{caller}'"
             )
         described = self._described.get(visible)
         if described is None:
@@ -196,26 +234,35 @@ class Offer:
             described = self._described[visible] = wire.encode(self.spec.only(visible).to_json())
         return described
 
-    def _visible(self, caller: Caller) -> tuple[str, ...]:
-        return self._shared_with(caller)[0]
+    def _at_fault(self) -> str:
+        return f"{self.name} is shared with nobody now: {self._fault}"
 
-    def _shared_with(self, caller: Caller) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    def _visible(self, caller: Caller) -> tuple[str, ...]:
+        return self._shared_with(caller).shown
+
+    def _shared_with(self, caller: Caller) -> _Shared:
         """Return the members that are shared with somebody, and all that he may call."""
-        shared = self._shared.get(caller)
-        if shared is None:
+        shared, now = self._shared.get(caller), self._clock()
+        if shared is None or now >= shared.until:
             if len(self._shared) >= _CALLERS_KEPT:
                 self._shared.clear()
-            names = tuple(name for name, served in self.served.items() if self._decide(caller, name, served).allowed)
+            decisions = {name: self.decision(caller, name) for name in self.served}
+            names = tuple(name for name, decision in decisions.items() if decision.allowed)
             members = {*self.spec.methods, *self.spec.classes}
             shown = (*(name for name in names if name in members), *self._datasets_among(names))
-            shared = self._shared[caller] = shown, names
+            until = min((decision.until for decision in decisions.values()), default=math.inf)
+            shared = self._shared[caller] = _Shared(shown, names, until)
         return shared
 
     def _datasets_among(self, names: tuple[str, ...]) -> Iterator[str]:
         return (name for name in self.spec.datasets if f"{name}.{_FIRST_VERB}" in names)
 
-    def _decide(self, caller: Caller, name: str, served: Served) -> Decision:
-        return decide(caller, self._institute, self.target(name), served.share, self._network_owner)
+    def _decide(self, caller: Caller, name: str, rules: Sequence[Rule]) -> Decision:
+        if self._fault:
+            return Decision(False, self._at_fault())
+        return decide(
+            caller, self._institute, self.name, name, rules, network_owner=self._network_owner, now=self._clock()
+        )
 
 
 def _admissions(target: str, exposed: Exposed) -> tuple[Admission[ServedCall], ...]:

@@ -68,7 +68,10 @@ class Runner:
     def run(self, running: Running, frame: memoryview | bytearray) -> None:
         """Run a method with encoded arguments."""
         plain = running.style in (Style.FUNCTION, Style.GENERATOR)
-        if (running.process or not plain) and wire.may_hold_references(frame):
+        if running.process and running.rules:
+            # A worker knows nothing of rules.
+            self._pool.submit(partial(self._check_here, running, frame), running.call.caller)
+        elif (running.process or not plain) and wire.may_hold_references(frame):
             # Fetching takes as long as it takes: the loop of coroutines is everybody's, and workers cannot do it.
             self._pool.submit(partial(self._fetch, running, frame), running.call.caller)
         else:
@@ -130,6 +133,17 @@ class Runner:
                 frame = self._execution.with_values(running, frame)
             else:
                 self._execution.fetch(running, frame)
+        except BaseException as error:
+            self.mailbox.post(running.sink.failed, error_meta(running, error))
+        else:
+            self.mailbox.post(self._run_fetched, running, frame)
+
+    def _check_here(self, running: Running, frame: memoryview | bytearray) -> None:
+        """Have a method run in a worker if its arguments are as its owner demands."""
+        try:
+            if wire.may_hold_references(frame):
+                frame = self._execution.with_values(running, frame)
+            self._execution.check(running, frame)
         except BaseException as error:
             self.mailbox.post(running.sink.failed, error_meta(running, error))
         else:

@@ -11,6 +11,7 @@ from typing import Any, Protocol
 
 from ..contract import Method
 from ..errors import LandbridgeError
+from ..security import Rule
 from .asking import Asking
 from .context import CurrentCall
 from .squeezing import Squeezing
@@ -96,6 +97,8 @@ class Running:
         Takes the value where it stays here, and returns what goes to the caller instead.
     squeezing : Squeezing, optional
         How what it gives may be compressed; without it, it never is.
+    rules : tuple of Rule
+        Rules of which the arguments must fulfil the conditions of one, if there are any.
 
     Attributes
     ----------
@@ -117,7 +120,7 @@ class Running:
 
     __slots__ = (
         "_begun", "_gate", "_lock", "asking", "call", "fetched", "function", "keep", "memory_limit", "method",
-        "pass_answer", "pass_on", "process", "sink", "squeezing", "stop", "style", "task", "waits",
+        "pass_answer", "pass_on", "process", "rules", "sink", "squeezing", "stop", "style", "task", "waits",
     )  # fmt: skip
 
     def __init__(
@@ -132,8 +135,10 @@ class Running:
         function: Callable[..., Any] | None = None,
         keep: Keep | None = None,
         squeezing: Squeezing | None = None,
+        rules: tuple[Rule, ...] = (),
     ) -> None:
         self.method = method
+        self.rules = rules
         self.keep = keep
         self.squeezing = squeezing
         self.function = function or method.function

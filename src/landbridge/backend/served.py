@@ -32,6 +32,7 @@ from .context import CurrentCall
 from .logs import call_fields
 from .metrics import Counts
 from .offer import Served
+from .quotas import Ration
 from .runner import Runner, Running, Style
 from .running import Keep
 from .squeezing import squeezing_for
@@ -133,10 +134,12 @@ class ServedCall:
         "_trace",
         "_turn_at",
         "arguments_bytes",
+        "bytes_out",
         "call_id",
         "caller",
         "counts",
         "lane_reply",
+        "ration",
         "reply",
         "responder",
         "usage",
@@ -159,8 +162,11 @@ class ServedCall:
         reply: str,
         at_end: Callable[[str], object] | None = None,
         keep: Keep | None = None,
+        ration: Ration | None = None,
     ) -> None:
         self._keep = keep
+        self.ration = ration
+        self.bytes_out = 0
         self.caller = caller
         self.responder = Responder(
             target,
@@ -264,6 +270,11 @@ class ServedCall:
     def style(self) -> Style:
         """How its method is run; describing a module is a plain function."""
         return self._served.style if self._served is not None else Style.FUNCTION
+
+    @property
+    def member(self) -> str | None:
+        """What of the module is called; None for what was kept, and for the question what there is."""
+        return None if self._served is None or self._served.member == "" else self._served.member
 
     @property
     def waits(self) -> bool:
@@ -392,6 +403,7 @@ class ServedCall:
             keep=self._keep,
             # What a worker gives to be kept is read here.
             squeezing=squeezing_for(responder.extras.get("codecs"), self._rate) if self._keep is None else None,
+            rules=() if self.ration is None else self.ration.rules,
         )
         self._runner.run(self._running, frame)
 
@@ -420,6 +432,7 @@ class ServedCall:
     def _count_out(self, size: int) -> None:
         if self.responder.phase is Phase.RUNNING:  # what comes of a call that has been answered is not sent
             self.counts.bytes_out += size
+            self.bytes_out += size
 
     def item(self, parts: Parts, size: int) -> None:
         """Send one item of a stream."""

@@ -9,10 +9,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import math
 import secrets
 import time
 from collections.abc import Callable, Sequence
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple, Protocol, TypeVar
 
 from ..broker import Connection
 from ..broker import Message as Delivered
@@ -21,7 +22,9 @@ from ..errors import (
     Busy,
     LandbridgeError,
     Malformed,
+    NotConfigured,
     ObjectGone,
+    PermissionDenied,
     ProtocolMismatch,
     UnknownMember,
 )
@@ -52,7 +55,7 @@ from ..protocol import (
     parse_object,
     unpack,
 )
-from ..security import Caller
+from ..security import Caller, Decision, Rule
 from ..tracing import parse_trace
 from .congestion import Congestion
 from .expose import Exposure
@@ -64,6 +67,7 @@ from .metrics import Counts, Metrics
 from .objects import KeptObject, Objects
 from .offer import Offer, Served
 from .questions import answer_questions
+from .quotas import Quotas
 from .runner import STREAMS, Runner
 from .running import Keep
 from .served import ServedCall
@@ -93,14 +97,31 @@ _RECOUNT_S = 0.2
 _FEW = 8
 
 
+_TO_ALL = Decision(True, "everybody may ask this; the answer tells what is for whoever asks")
+
+
 class _Decided(NamedTuple):
-    """What is called, by whom; None for `served` when the module is asked to describe itself."""
+    """What is called, by whom; None for `served` when the module is asked to describe itself.
+
+    `decision` says why, within which limits, and until when.
+    """
 
     target: str
     caller: Caller
     served: Served | None
     usage: Usage
     counts: Counts
+    decision: Decision
+
+
+class Policy(Protocol):
+    """What the owner of a module allows beside what the module itself says, and may change at any time."""
+
+    def has_changed(self) -> bool:
+        """Return whether `rules` would give others than the last time."""
+
+    def rules(self) -> tuple[Rule, ...]:
+        """Return the rules of now; raises `NotConfigured` when they cannot be read."""
 
 
 class Backend:
@@ -124,6 +145,13 @@ class Backend:
         How many worker processes there may be; by default as many as this process may use processors.
     keeping : Keeping, optional
         What it takes to keep values here for callers, and to have those of others; without it, they are refused.
+    policy : Policy, optional
+        What the owner allows beside what the module says.
+
+    Raises
+    ------
+    NotConfigured
+        When what the owner allows cannot be read.
     """
 
     def __init__(
@@ -137,11 +165,15 @@ class Backend:
         network_owner: bool = False,
         workers: int | None = None,
         keeping: Keeping | None = None,
+        policy: Policy | None = None,
     ) -> None:
         self.address = address
         self.instance = instance
         self._offer = Offer(address, exposed, share=share, onward=onward, network_owner=network_owner)
         self.name, self.spec = self._offer.name, self._offer.spec
+        self._policy, self._quotas = policy, Quotas()
+        if policy is not None:
+            self._offer.follow(policy.rules())
         self._objects = Objects(self.name, instance)
         self._source, self._workers = exposed.source, workers
         self._run = secrets.token_hex(8)
@@ -160,7 +192,7 @@ class Backend:
             self.name, instance, self._finished, self.publish, self.publish_part, self._learn_rate
         )
         self._long_values: LongValues | None = None
-        # What was decided for whom. It stays true while we serve: the owner's patterns are given at the start.
+        # What was decided for whom; cleared when the owner allows other things.
         self._decided: dict[CallSubject, _Decided] = {}
         self._usage: dict[Caller, Usage] = {}
         self._refusals = RefusalLog(_log)
@@ -295,6 +327,8 @@ class Backend:
                 for call in old[:_PLACES_TOLD]:
                     call.tell_place(now)
                 self._finished.expire(now)
+                self._look_at_policy(now)
+                self._quotas.expire(now)
                 self._objects.expire(now)
                 if self._keeper is not None:
                     self._keeper.references.expire(time.monotonic())
@@ -355,9 +389,9 @@ class Backend:
             return
         message = unpack(delivered.payload)
         decided = self._decided.get(subject)
-        if decided is None:
+        if decided is None or (decided.decision.until != math.inf and time.time() >= decided.decision.until):
             decided = self._decide_anew(subject)
-        target, caller, served, usage, counts = decided
+        target, caller, served, usage, counts, decision = decided
         at_end: Callable[[str], None] | None = None
         if served is not None and self.spec.classes and not served.method.spec.static:
             if kept is not None:
@@ -369,7 +403,7 @@ class Backend:
         keep = None
         if message.meta.get("keep") is True and served is not None:
             keep = self._keeps(served, caller, delivered.reply, target)
-        decided = _Decided(target, caller, served, usage, counts)
+        decided = _Decided(target, caller, served, usage, counts, decision)
         call = self._begin(self._runner, decided, call_id, delivered, message, at_end, keep)
         if kept is not None and at_end is not None:
             self._objects.use(kept)
@@ -386,11 +420,13 @@ class Backend:
         keep: Keep | None = None,
     ) -> ServedCall:
         """Return a call that is open from now on; raises `Busy` when there is no room for it."""
-        target, caller, served, usage, counts = decided
+        target, caller, served, usage, counts, decision = decided
         usage.check_room(target, caller, is_stream=served is not None and served.style in STREAMS)
         if served is not None:
             for admission in served.admissions:
                 admission.check_room(caller)
+        limits = decision.rules
+        ration = self._quotas.enter(limits, caller, target, self._loop.time()) if limits else None
         call = ServedCall(
             target, self.instance, served, caller, call_id,
             usage=usage,
@@ -402,11 +438,31 @@ class Backend:
             reply=delivered.reply,
             at_end=at_end,
             keep=keep,
+            ration=ration,
         )  # fmt: skip
         self._calls[call_id] = self._young[call_id] = call
         call.usage.enter(call)
         call.counts.begun += 1
         return call
+
+    def _look_at_policy(self, now: float) -> None:
+        """Follow what the owner allows now, and end what he no longer does."""
+        if self._policy is None or not self._policy.has_changed():
+            return
+        try:
+            self._offer.follow(self._policy.rules())
+        except NotConfigured as error:
+            # What he meant to forbid must not go on because he has mistyped it.
+            _log.error("nobody may call %s now: %s", self.name, error)
+            self._offer.follow((), f"what {self.address.institute} allows cannot be read; ask there to mend it")
+        else:
+            _log.info("what %s is shared for has changed", self.name)
+        self._decided.clear()
+        for call in list(self._calls.values()):
+            if (member := call.member) is not None:
+                decision = self._offer.decision(call.caller, member)
+                if not decision.allowed:
+                    call.act(call.responder.refuse(PermissionDenied(decision.reason), now))
 
     def _keeps(self, served: Served, caller: Caller, reply: str, target: str) -> Keep:
         if self._keeper is None or served.style in STREAMS or isinstance(served.method.function, type):
@@ -433,7 +489,7 @@ class Backend:
                 usage = self._usage.setdefault(caller, Usage(self._held_bytes_each))
                 counts = self.metrics.methods[f"_reference.{subject.method}"]
                 target = f"{self.name}: reference.{subject.method}"
-                decided = _Decided(target, caller, served, usage, counts)
+                decided = _Decided(target, caller, served, usage, counts, _TO_ALL)
                 call = self._begin(self._runner, decided, call_id, delivered, message)
                 call.act(call.responder.opened(message, self._loop.time()))
         except LandbridgeError as error:
@@ -441,7 +497,9 @@ class Backend:
 
     def _decide_anew(self, subject: CallSubject) -> _Decided:
         caller = Caller(subject.institute, subject.person)
-        served = None if subject.method == DESCRIBE else self._offer.permitted(caller, subject.method)
+        served, decision = None, _TO_ALL
+        if subject.method != DESCRIBE:
+            served, decision = self._offer.permitted(caller, subject.method)
         if len(self._decided) >= _DECISIONS_KEPT:
             self._decided.clear()
             self._usage = {each: usage for each, usage in self._usage.items() if usage.calls}
@@ -451,6 +509,7 @@ class Backend:
             served,
             self._usage.setdefault(caller, Usage(self._held_bytes_each)),
             self.metrics.methods[subject.method.replace(":", ".")],
+            decision,
         )
         return decided
 
@@ -460,6 +519,8 @@ class Backend:
             return
         self._young.pop(call.call_id, None)
         call.usage.leave(call)
+        if call.ration is not None:
+            call.ration.end(call.bytes_out, self._loop.time())
         call.ended()
         if self._long_values is not None:
             self._long_values.let_go(call)

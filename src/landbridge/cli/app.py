@@ -32,6 +32,8 @@ app = App(
 _COMMANDS = {
     "up": "Run the network of this computer until Ctrl-C.",
     "serve": "Make the functions of a Python file callable by colleagues.",
+    "share": "Share what you serve with others, for a time or within limits; or show what is shared.",
+    "revoke": "Stop sharing what you serve, at once.",
     "ls": "List the modules of the network.",
     "describe": "Show what a module offers, or how one of its methods is called.",
     "call": "Call a method and print its value, or write it to a file.",

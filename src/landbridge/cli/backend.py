@@ -131,6 +131,7 @@ def _load_and_serve(order: _Order, line: Line) -> None:
                 grace_s=order.grace_s,
                 keeping=keeping_for(order.name, order.instance, access),
                 metrics=metrics,
+                folder=_folder_of(order.what, file),
                 ready=ready,
                 stop=stop,
                 lost=lambda text: _log.warning("%s: %s", address, text),
@@ -147,6 +148,13 @@ def _exposed(what: str, address: Address) -> tuple[Exposure, str | None]:
         return file_exposure(what), None
     module = _loaded(what, address)
     return exposure(module), module.__file__
+
+
+def _folder_of(what: str, file: str | None) -> Path | None:
+    """Return the folder of what is served; None of a module that Python finds by its name."""
+    if names_data(what):
+        return Path(what).absolute().parent
+    return Path(what).absolute().parent if Path(what).suffix == ".py" and file is not None else None
 
 
 def _handed_down(descriptor: int | None) -> socket.socket | None:

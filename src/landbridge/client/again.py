@@ -58,7 +58,7 @@ def again_in(error: LandbridgeError, call: Failed, now: float) -> tuple[float, s
         shortest = min(_SHORTEST_WAIT_S * 2.0 ** min(call.tries - 1, 20), _LONGEST_SHORTEST_S)
         wait = min(max(float(error.retry_after_s), shortest), _LONGEST_WAIT_S)
         why = f"busy: {error.reason}" if error.reason else "busy"
-        if call.waited_s + wait > _BUSY_PATIENCE_S:
+        if call.waited_s + max(wait, float(error.retry_after_s)) > _BUSY_PATIENCE_S:
             return None
     elif isinstance(error, CallLost) and call.idempotent and call.tries < _LOST_TRIES:
         wait = _LOST_WAIT_S * 2 ** (call.tries - 1)

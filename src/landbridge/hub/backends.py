@@ -12,7 +12,7 @@ from ..names import parse_address
 from ..security import KeyPair, new_key
 from ..settings import private_read, private_write, state_dir, try_lock
 
-__all__ = ["Instances", "module_key", "values_folder"]
+__all__ = ["Instances", "module_folder", "module_key", "values_folder"]
 
 _LOCK = "lock"
 _KEY = "module.nk"
@@ -35,7 +35,7 @@ class Instances:
     """
 
     def __init__(self, module: str) -> None:
-        self._folder = _module_folder(module)
+        self._folder = module_folder(module)
         self._locks: dict[str, int] = {}
 
     def claim(self) -> str:
@@ -75,17 +75,18 @@ class Instances:
 
 def values_folder(module: str, instance: str) -> Path:
     """Return where a backend of a module puts values that it keeps."""
-    return _module_folder(module) / instance / "values"
+    return module_folder(module) / instance / "values"
 
 
 def module_key(module: str, random_bytes: Callable[[int], bytes] = secrets.token_bytes) -> KeyPair:
     """Return the key that signs grants of a module; made when it is first needed, and the same from then on."""
-    path = _module_folder(module) / _KEY
+    path = module_folder(module) / _KEY
     if not path.exists():
         private_write(path, new_key("user", random_bytes(32)).seed)
     return KeyPair.from_seed(private_read(path))
 
 
-def _module_folder(module: str) -> Path:
+def module_folder(module: str) -> Path:
+    """Return the folder of what is kept of a module on this computer; it exists once the module has been served."""
     where = parse_address(module)  # it becomes a part of a path
     return state_dir() / "backends" / f"{where.institute}.{where.module}"

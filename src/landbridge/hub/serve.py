@@ -8,6 +8,7 @@ import logging
 import socket
 import sys
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 from ..backend.expose import Exposure
 from ..backend.keeping import Keeping
@@ -21,6 +22,7 @@ from ..names import SERVICE_PERSON, Address, check_institute, check_module
 from ..security import check_pattern
 from ..settings import selected_profile, selected_url
 from .access import local_access, resolve
+from .policies import FilePolicy, Shares
 
 __all__ = ["access_for_serving", "is_own_network", "serve"]
 
@@ -69,6 +71,7 @@ async def serve(
     lost: Callable[[str], None],
     keeping: Keeping | None = None,
     metrics: socket.socket | None = None,
+    folder: Path | None = None,
 ) -> None:
     """Serve until `stop` is set.
 
@@ -102,9 +105,13 @@ async def serve(
         What it takes to keep values for callers.
     metrics : socket, optional
         Where metrics are shown until `stop` is set: it listens on this computer.
+    folder : Path, optional
+        Where what is served lies; the owner's policy file may lie there, too.
 
     Raises
     ------
+    NotConfigured
+        When the owner's policy cannot be read.
     PermissionDenied
         When the broker does not let this credential serve the module.
     BrokerUnreachable
@@ -114,7 +121,9 @@ async def serve(
     backend = Backend(
         address, exposed,
         instance=instance, share=patterns, onward=onward, network_owner=network_owner, workers=workers, keeping=keeping,
+        policy=FilePolicy(str(address), folder),
     )  # fmt: skip
+    Shares(str(address)).served([*backend.spec.methods, *backend.spec.classes, *backend.spec.datasets])
     ended: list[str] = []
     denied: list[str] = []
 

@@ -8,11 +8,14 @@ pattern                 shares with
 ``*/*`` or ``*``        everybody in the network
 ======================  ====================================================
 
-The owner's own institute may always call. Whatever is not a pattern of this table matches nobody.
+The owner's own institute may always call, but for whom a refusal names. Whatever is not a pattern of this table matches
+nobody.
 """
 
 from __future__ import annotations
 
+import math
+import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -20,11 +23,57 @@ from ..errors import InvalidName
 from ..names import OWNER_INSTITUTE, check_institute, check_person
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable
 
+    from .conditions import Condition
     from .identity import Caller
 
-__all__ = ["Decision", "check_pattern", "decide"]
+__all__ = ["Decision", "Rule", "check_pattern", "decide", "until_text"]
+
+
+_DAY_S = 24 * 3600
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """One thing that an owner allows or refuses.
+
+    Attributes
+    ----------
+    who : str
+        A pattern, as `check_pattern` gives it.
+    members : frozenset of str, optional
+        Names of methods, classes and data sets; None for all of the module.
+    until : float
+        When it ends, in seconds since 1970 UTC.
+    calls_per_hour, concurrent, bytes_per_hour : int, optional
+        How much each caller may use under it.
+    conditions : tuple of Condition
+        What the arguments must fulfil.
+    refuses : bool
+        Whether it refuses what others of the rules allow.
+    """
+
+    who: str
+    members: frozenset[str] | None = None
+    until: float = math.inf
+    calls_per_hour: int | None = None
+    concurrent: int | None = None
+    bytes_per_hour: int | None = None
+    conditions: tuple[Condition, ...] = ()
+    refuses: bool = False
+
+    @property
+    def is_limited(self) -> bool:
+        """Whether it allows less than everything."""
+        limits = (self.calls_per_hour, self.concurrent, self.bytes_per_hour)
+        return bool(self.conditions) or any(limit is not None for limit in limits)
+
+    def concerns(self, caller: Caller, member: str) -> bool:
+        """Return whether it says anything of `caller` and a member, ``climatology`` or ``Model.step``."""
+        if self.members is not None and not {member, member.partition(".")[0]} & self.members:
+            return False
+        return self.who in (f"{caller.institute}/{caller.person}", f"{caller.institute}/*", "*/*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,10 +86,16 @@ class Decision:
         True when the call may run.
     reason : str
         One sentence for the audit log; when denied, also what to do about it.
+    rules : tuple of Rule
+        Rules of which one has to be kept, when it is allowed within limits only; empty when there are none.
+    until : float
+        When it has to be made anew, in seconds since 1970 UTC.
     """
 
     allowed: bool
     reason: str
+    rules: tuple[Rule, ...] = ()
+    until: float = math.inf
 
 
 def check_pattern(text: str) -> str:
@@ -69,8 +124,17 @@ def check_pattern(text: str) -> str:
     return f"{institute}/{person if person == '*' else check_person(person)}"
 
 
-def decide(caller: Caller, owner_institute: str, member: str, shares: Sequence[str], network_owner: bool) -> Decision:
-    """Decide whether `caller` may use `member`.
+def decide(
+    caller: Caller,
+    owner_institute: str,
+    module: str,
+    member: str,
+    rules: Iterable[Rule],
+    *,
+    network_owner: bool = False,
+    now: float = 0.0,
+) -> Decision:
+    """Decide whether `caller` may use a member of a module.
 
     Parameters
     ----------
@@ -78,31 +142,65 @@ def decide(caller: Caller, owner_institute: str, member: str, shares: Sequence[s
         Who asks, read from the delivered subject.
     owner_institute : str
         Institute that serves the module.
+    module : str
+        ``institute/module``; used in the reason only.
     member : str
-        Whole address of what is asked for, ``geomar/ocean.climatology``; used in the reason only.
-    shares : sequence of str
-        Patterns under which the owner shared it. What `check_pattern` would refuse matches nobody.
+        What is asked for: ``climatology``, ``Model.step``, or ``sst.select`` of a data set.
+    rules : iterable of Rule
+        What its owner allows and refuses, in any order.
     network_owner : bool
         True on an embedded network: its owner, institute ``local``, may then call everything.
+    now : float
+        Seconds since 1970 UTC.
 
     Examples
     --------
-    >>> from landbridge.security import Caller
-    >>> decide(Caller("awi", "bob"), "geomar", "geomar/ocean.mean", ["awi/anna"], False).allowed
+    >>> from landbridge.security import Caller, Rule
+    >>> decide(Caller("awi", "bob"), "geomar", "geomar/ocean", "mean", [Rule("awi/anna")]).allowed
     False
-    >>> decide(Caller("awi", "bob"), "geomar", "geomar/ocean.mean", ["awi/*"], False).reason
+    >>> decide(Caller("awi", "bob"), "geomar", "geomar/ocean", "mean", [Rule("awi/*")]).reason
     'geomar/ocean.mean is shared with awi/*'
     """
-    if caller.institute == owner_institute:
-        return Decision(True, f"{caller} belongs to {owner_institute}, which serves {member}")
+    what = f"{module}.{member}"
     if network_owner and caller.institute == OWNER_INSTITUTE:
         return Decision(True, f"{caller} owns this network")
-    for pattern in (str(caller), f"{caller.institute}/*", caller.institute, "*/*", "*"):
-        if pattern in shares:
-            return Decision(True, f"{member} is shared with {pattern}")
-    module = member.partition(".")[0]
-    return Decision(
-        False,
-        f"{owner_institute} has not shared {member} with {caller}; ask {owner_institute} to share it: "
-        f"landbridge serve FILE --as {module} --share '{caller}'",
-    )
+    concerning = [rule for rule in rules if rule.concerns(caller, member)]
+    current = [rule for rule in concerning if now < rule.until]
+    until = min((rule.until for rule in current), default=math.inf)
+    refusals = [rule for rule in current if rule.refuses]
+    if refusals:
+        return Decision(False, _refused(caller, owner_institute, what, refusals[0]), until=until)
+    if caller.institute == owner_institute:
+        return Decision(True, f"{caller} belongs to {owner_institute}, which serves {what}", until=until)
+    if not current:
+        ended = max((rule for rule in concerning if not rule.refuses), key=lambda rule: rule.until, default=None)
+        return Decision(False, _not_shared(caller, owner_institute, module, what, ended))
+    free = [rule for rule in current if not rule.is_limited]
+    shared = f"{what} is shared with {(free or current)[0].who}"
+    return Decision(True, shared, () if free else tuple(current), until)
+
+
+def until_text(until: float) -> str:
+    """Return an end as people read it.
+
+    Examples
+    --------
+    >>> until_text(1806537600.0), until_text(1806541200.0)
+    ('the end of 2027-03-31', '2027-04-01 01:00 UTC')
+    """
+    if until % _DAY_S == 0:
+        return time.strftime("the end of %Y-%m-%d", time.gmtime(until - _DAY_S))
+    return time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(until))
+
+
+def _refused(caller: Caller, owner: str, what: str, rule: Rule) -> str:
+    end = "" if rule.until == math.inf else f" until {until_text(rule.until)}"
+    return f"{owner} does not let {rule.who} call {what}{end}, and so not {caller}; ask {owner}"
+
+
+def _not_shared(caller: Caller, owner: str, module: str, what: str, ended: Rule | None) -> str:
+    if ended is not None:
+        said = f"{owner} had shared {what} with {ended.who} until {until_text(ended.until)}"
+    else:
+        said = f"{owner} has not shared {what} with {caller}"
+    return f"{said}; ask {owner} to share it: landbridge share {what} '{caller}'"

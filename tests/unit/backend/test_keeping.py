@@ -26,7 +26,7 @@ ANNA, HERE = Caller("awi", "anna"), "c" * 32
 def keeper():
     module = types.ModuleType("ocean")
     exec("def field() -> int: return 1\n__all__ = ['field']", vars(module))
-    offer = Offer(Address("geomar", "ocean"), exposure(module), share=(), network_owner=False)
+    offer = Offer(Address("geomar", "ocean"), exposure(module), share=("awi/*",), network_owner=False)
 
     def fetch(data, call, lazily):
         raise AssertionError("nothing is anywhere else")

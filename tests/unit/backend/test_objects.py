@@ -115,7 +115,7 @@ class Grid:
 def served():
     Grid.gone.clear()
     methods = read_module("geomar/grids", "", {}, classes={"Grid": Grid})[1]
-    return {name: Served(method, Style.of(method), (), None) for name, method in methods.items()}
+    return {name: Served(method, Style.of(method), None) for name, method in methods.items()}
 
 
 def test_an_object_in_use_is_kept_and_goes_with_its_last_call_in_a_thread_of_its_own(objects, served):

@@ -65,7 +65,7 @@ class Office:
 
     def call(self, name: str, *admissions: Admission, **arguments: object) -> ServedCall:
         call = ServedCall(
-            TARGET, "0" * 32, Served(self.method, Style.FUNCTION, (), None, admissions=admissions), ANNA, name,
+            TARGET, "0" * 32, Served(self.method, Style.FUNCTION, None, admissions=admissions), ANNA, name,
             usage=self.usage, counts=self.counts, trace=None, runner=self.runner, office=self,
             loop=asyncio.get_running_loop(), reply=name,
             at_end=lambda outcome: self.outcomes.__setitem__(name, outcome),

@@ -5,16 +5,22 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from landbridge.errors import InvalidName
-from landbridge.security import Caller, check_pattern, decide
+from landbridge.security import Caller, Rule, check_pattern, decide
 
 BOB = Caller("awi", "bob")
-MEMBER = "geomar/ocean.climatology"
+MODULE = "geomar/ocean"
 names = st.sampled_from(["awi", "gfz", "geomar", "local", "lb"])
 people = st.sampled_from(["anna", "bob", "_M"])
+members = st.sampled_from(["mean", "sst", "sst.select", "Model", "Model.step"])
+
+
+def decided(caller, *shares, **said):
+    rules = [share if isinstance(share, Rule) else Rule(share) for share in shares]
+    return decide(caller, "geomar", MODULE, "climatology", rules, **said)
 
 
 def allowed(caller, *shares, network_owner=False):
-    return decide(caller, "geomar", MEMBER, shares, network_owner).allowed
+    return decided(caller, *shares, network_owner=network_owner).allowed
 
 
 def test_own_institute_may_call_without_any_share():
@@ -25,7 +31,7 @@ def test_nobody_else_may_call_without_a_share():
     assert not allowed(BOB)
 
 
-@pytest.mark.parametrize("pattern", ["awi/bob", "awi/*", "awi", "*/*", "*"])
+@pytest.mark.parametrize("pattern", ["awi/bob", "awi/*", "*/*"])
 def test_pattern_that_fits_allows(pattern):
     assert allowed(BOB, "gfz/anna", pattern)
 
@@ -51,9 +57,36 @@ def test_owner_of_the_network_may_call_everything_on_own_network_only():
 
 
 def test_refusal_says_who_must_do_what():
-    reason = decide(BOB, "geomar", MEMBER, ["gfz/*"], False).reason
-    assert reason.startswith("geomar has not shared geomar/ocean.climatology with awi/bob; ask geomar")
-    assert "landbridge serve FILE --as geomar/ocean --share 'awi/bob'" in reason
+    reason = decided(BOB, "gfz/*").reason
+    assert reason == (
+        "geomar has not shared geomar/ocean.climatology with awi/bob; ask geomar to share it: "
+        "landbridge share geomar/ocean.climatology 'awi/bob'"
+    )
+
+
+def test_a_share_ends_when_it_says_and_the_reason_tells():
+    rule = Rule("awi/*", until=1806537600.0)
+    before, after = (decided(BOB, rule, now=rule.until + offset) for offset in (-1, 0))
+    assert (before.allowed, before.until) == (True, rule.until)
+    assert not after.allowed
+    assert "geomar had shared geomar/ocean.climatology with awi/* until the end of 2027-03-31; ask" in after.reason
+
+
+def test_a_refusal_comes_before_every_share_but_not_before_the_owner_of_the_network():
+    rules = ["awi/bob", "*/*", Rule("awi/*", refuses=True), Rule("geomar/eve", refuses=True)]
+    assert not allowed(BOB, *rules)
+    assert not allowed(Caller("geomar", "eve"), *rules)
+    assert allowed(Caller("geomar", "tom"), *rules)
+    assert allowed(Caller("gfz", "bob"), *rules)
+    assert allowed(Caller("local", "me"), Rule("*/*", refuses=True), network_owner=True)
+    assert "does not let awi/* call geomar/ocean.climatology, and so not awi/bob" in decided(BOB, *rules).reason
+
+
+def test_limits_hold_only_where_nothing_is_shared_without_them():
+    limited = Rule("awi/*", calls_per_hour=3)
+    assert decided(BOB, limited).rules == (limited,)
+    assert decided(BOB, limited, "awi/bob").rules == ()
+    assert decided(Caller("geomar", "tom"), Rule("geomar/*", concurrent=1)).rules == ()
 
 
 @pytest.mark.parametrize(
@@ -79,15 +112,44 @@ def test_what_is_no_pattern_is_refused_with_a_reason(text):
         check_pattern(text)
 
 
-@given(names, people, names, people)
-def test_canonical_form_of_a_pattern_decides_as_the_pattern(institute, person, of_institute, of_person):
-    for pattern in (of_institute, f"{of_institute}/*", f"{of_institute}/{of_person}", "*", "*/*"):
-        caller = Caller(institute, person)
-        assert allowed(caller, pattern) == allowed(caller, check_pattern(pattern))
-
-
 @given(names, people, st.lists(st.builds("{}/{}".format, names, people), max_size=4))
 def test_more_shares_never_allow_less(institute, person, shares):
     caller = Caller(institute, person)
     for count in range(len(shares)):
         assert allowed(caller, *shares[:count]) <= allowed(caller, *shares)
+
+
+rules = st.builds(
+    Rule,
+    st.one_of(st.builds("{}/{}".format, names, people), st.builds("{}/*".format, names), st.just("*/*")),
+    st.one_of(st.none(), st.frozensets(members, min_size=1, max_size=2)),
+    st.sampled_from([10.0, 20.0, float("inf")]),
+    st.sampled_from([None, 5]),
+    refuses=st.booleans(),
+)
+
+
+@given(names, people, members, st.lists(rules, max_size=6), st.booleans(), st.sampled_from([5.0, 10.0, 15.0, 25.0]))
+def test_the_decision_is_that_of_a_simple_model(institute, person, member, rules, network_owner, now):
+    def fits(rule: Rule) -> bool:
+        of_institute, of_person = rule.who.split("/")
+        who = of_institute in (institute, "*") and of_person in (person, "*")
+        what = rule.members is None or member in rule.members or member.split(".")[0] in rule.members
+        return who and what and now < rule.until
+
+    decision = decide(Caller(institute, person), "geomar", MODULE, member, rules, network_owner=network_owner, now=now)
+    fitting = [rule for rule in rules if fits(rule)]
+    if network_owner and institute == "local":
+        expected = True
+    elif any(rule.refuses for rule in fitting):
+        expected = False
+    else:
+        expected = institute == "geomar" or bool(fitting)
+    assert decision.allowed == expected
+    is_guest = expected and institute != "geomar" and not (network_owner and institute == "local")
+    free = any(rule.calls_per_hour is None for rule in fitting)
+    assert bool(decision.rules) == (is_guest and not free)
+    # It holds until it says so.
+    later = min(decision.until - 0.001, 30.0)
+    again = decide(Caller(institute, person), "geomar", MODULE, member, rules, network_owner=network_owner, now=later)
+    assert again.allowed == decision.allowed

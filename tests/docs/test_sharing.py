@@ -1,0 +1,39 @@
+"""What docs/sharing.md tells an owner to do, done word by word."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import Path
+
+from landbridge.security import Caller, decide, parse_policy
+from network import running_network
+
+TEXT = (Path(__file__).resolve().parents[2] / "docs" / "sharing.md").read_text(encoding="utf-8")
+OCEAN = "__all__ = ['climatology']\ndef climatology(first: int) -> int:\n    return first\n"
+
+
+def test_the_commands_do_what_they_say(tmp_path):
+    commands = [shlex.split(line) for line in re.findall(r"^\$ landbridge (.*)$", TEXT, re.MULTILINE)]
+    assert [words[0] for words in commands] == ["share", "share", "revoke", "share"]
+    with running_network(tmp_path) as network:
+        network.serve(OCEAN, "geomar/ocean")
+        for words in commands:
+            ran = network.run(*words)
+            assert ran.returncode == 0, ran.stderr
+        assert [line.split()[0] for line in ran.stdout.splitlines()] == ["who", "awi/*", "hzg/tom", "awi/mallory"]
+        assert "100 calls an hour, 2 at a time" in ran.stdout
+
+
+def test_the_file_says_what_the_page_says():
+    (text,) = re.findall(r"```toml\n(.*?)```", TEXT, re.DOTALL)
+    rules = parse_policy(text, "ocean")
+
+    def allowed(institute: str, person: str, member: str) -> bool:
+        return decide(Caller(institute, person), "geomar", "geomar/ocean", member, rules).allowed
+
+    assert allowed("awi", "anna", "climatology")
+    assert allowed("gfz", "anybody", "climatology")
+    assert not allowed("gfz", "anybody", "other")
+    assert not allowed("awi", "mallory", "climatology")
+    assert {str(condition) for condition in rules[0].conditions} == {"1980 to 2010", "one of nino34, nino12"}
