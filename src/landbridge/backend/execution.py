@@ -139,6 +139,7 @@ class Execution:
 
     def _called(self, running: Running, frame: memoryview | bytearray) -> Any:
         args, kwargs = self._arguments(running, frame)
+        running.has_run = True
         try:
             return running.function(*args, **kwargs)
         except BaseException as error:

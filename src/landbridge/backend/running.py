@@ -114,13 +114,15 @@ class Running:
         What runs it in a loop.
     asking : Asking or None
         Its questions to functions of its caller, if it was given any.
+    has_run : bool
+        Whether its function has been called, in a thread of this process.
     fetched : list or None
         The values of references among its arguments, in their order, once they were fetched.
     """
 
     __slots__ = (
-        "_begun", "_gate", "_lock", "asking", "call", "fetched", "function", "keep", "memory_limit", "method",
-        "pass_answer", "pass_on", "process", "rules", "sink", "squeezing", "stop", "style", "task", "waits",
+        "_begun", "_gate", "_lock", "asking", "call", "fetched", "function", "has_run", "keep", "memory_limit",
+        "method", "pass_answer", "pass_on", "process", "rules", "sink", "squeezing", "stop", "style", "task", "waits",
     )  # fmt: skip
 
     def __init__(
@@ -156,7 +158,7 @@ class Running:
         self.fetched: list[object] | None = None
         self._gate = Gate(_AHEAD_BYTES) if style in STREAMS and not process else None
         self._lock = threading.Lock()
-        self._begun = False
+        self._begun = self.has_run = False
 
     def begin(self) -> bool:
         """Note that the method's code runs from now on; False when it was interrupted before."""

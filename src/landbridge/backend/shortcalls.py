@@ -1,9 +1,10 @@
-"""Calls of functions that are short run in the thread that reads them; which functions are, the last time has shown."""
+"""Calls of functions that are short run in the thread that reads them; which are, the last times have shown."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from contextvars import copy_context
 
 from ..broker import Connection, Reading, SharedLoop, Work
 from .context import CurrentCall
@@ -13,6 +14,8 @@ from .threads import Mailbox, Pool
 __all__ = ["ShortCalls"]
 
 _SHORT_S = 0.0005
+# As processors predict branches: two times in a row say more than one, in which the machine may have been busy.
+_EXPECTED_FROM, _SUREST = 2, 3
 _LONG_BYTES = 64 * 1024
 _MOST_AWAY = 16
 
@@ -34,7 +37,7 @@ class ShortCalls:
     def __init__(self, mailbox: Mailbox, pool: Pool) -> None:
         self._mailbox, self._pool = mailbox, pool
         self._reading: Reading[CurrentCall] | None = None
-        self._took_s: dict[str, float] = {}  # of each method that was run, the last time
+        self._shortness: dict[str, int] = {}  # of each method that was run, up to `_SUREST`
         self._away = 0
 
     def read(self, loop: SharedLoop, connection: Connection) -> None:
@@ -52,21 +55,27 @@ class ShortCalls:
         return (
             self._reading is not None
             and running.style is Style.FUNCTION
-            and self._took_s.get(running.call.target, _SHORT_S) < _SHORT_S
+            and self._shortness.get(running.call.target, 0) >= _EXPECTED_FROM
             and len(frame) < _LONG_BYTES
             and self._away < _MOST_AWAY
             and self._reading.take(run, running.call)
         )
 
     def timed(self, run: Callable[[Running, memoryview | bytearray], None]) -> Callable[..., None]:
-        """Return what runs a function as `run` does, and takes note of how long it takes."""
+        """Return what runs a function as `run` does, in a context of its own, and takes note of how long it takes."""
 
         def timed(running: Running, frame: memoryview | bytearray) -> None:
             began_s = time.monotonic()
-            run(running, frame)
-            self._took_s[running.call.target] = time.monotonic() - began_s
+            # What it sets (decimals, NumPy's errors) is not to be found by whoever runs in this thread next.
+            copy_context().run(run, running, frame)
+            if running.has_run:  # and was not refused before
+                self._took(running.call.target, time.monotonic() - began_s)
 
         return timed
+
+    def _took(self, target: str, seconds: float) -> None:
+        before = self._shortness.get(target, 0)
+        self._shortness[target] = min(before + 1, _SUREST) if seconds < _SHORT_S else max(before - 1, 0)
 
     # What the thread that reads asks of others
 
@@ -81,7 +90,7 @@ class ShortCalls:
 
     def left(self, call: CurrentCall) -> None:
         """Take note of a call that takes long, in a thread that reads no more."""
-        self._took_s[call.target] = _SHORT_S  # so no further one begins while this one runs
+        self._shortness[call.target] = 0  # so no further one begins while this one runs
         self._away += 1
 
     def ended(self) -> None:

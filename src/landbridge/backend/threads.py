@@ -12,6 +12,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager, suppress
+from contextvars import copy_context
 from queue import SimpleQueue
 from typing import Any
 
@@ -43,6 +44,7 @@ class Mailbox:
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
+        self._context = copy_context()
         self._shared = loop if isinstance(loop, SharedLoop) else None
         if self._shared is not None:
             self._shared.look_after(self)
@@ -77,13 +79,14 @@ class Mailbox:
         if self._awake:
             return
         shared = self._shared
-        if shared is not None and not self.comes_more() and shared.borrow_if_free():
-            shared.give_back()  # which empties this
+        if shared is not None and not self.comes_more():
+            shared.empty_boxes_if_free()
         if self._posts and not (shared is not None and shared.is_borrowed):
             # Two threads may both get here; a needless wake-up finds an empty box.
             self._awake = True
             try:
-                self._loop.call_soon_threadsafe(self.empty)
+                # In a context of our own: what is begun there is not to know who was the first to post.
+                self._loop.call_soon_threadsafe(self.empty, context=self._context)
             except RuntimeError:  # the loop has been closed: nobody is left to tell
                 self._posts.clear()
 
@@ -100,7 +103,7 @@ class Mailbox:
             function, args = posts.popleft()
             try:
                 function(*args)
-            except Exception:  # one post must not lose the others
+            except (Exception, asyncio.CancelledError):  # one post must not lose the others
                 _log.exception("a hand-over between threads failed")
 
 

@@ -10,7 +10,9 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import socket
 from collections import deque
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import urlsplit
 
@@ -308,6 +310,10 @@ class Channel(asyncio.BufferedProtocol):
         # What asyncio still holds is let go, too: a broker that is frozen would never take it.
         end = self._transport.close if politely else self._transport.abort
         end()
+        if self._descriptor >= 0 and not politely:
+            # Whoever waits for more to read would keep the line open otherwise, and the broker go on sending into it.
+            with suppress(OSError):
+                self._transport.get_extra_info("socket").shutdown(socket.SHUT_RDWR)
         if self._is_open:
             self._owner.lost(self, str(reason))
 
@@ -352,12 +358,12 @@ class Channel(asyncio.BufferedProtocol):
 
     def let_others_read(self) -> int | None:
         """Leave reading to whoever calls `read_now` when something has come to the descriptor; None if nobody can."""
-        socket = self._transport.get_extra_info("socket")
+        plain = self._transport.get_extra_info("socket")
         encrypted = self._transport.get_extra_info("sslcontext") is not None
-        if socket is None or encrypted or self.is_lost or self._transport.get_protocol() is not self:
+        if plain is None or encrypted or self.is_lost or self._transport.get_protocol() is not self:
             return None
         self._transport.pause_reading()
-        self._descriptor = int(socket.fileno())
+        self._descriptor = int(plain.fileno())
         return self._descriptor
 
     def read_again(self) -> None:

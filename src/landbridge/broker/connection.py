@@ -531,6 +531,10 @@ class Connection:
         channel = self._channel
         with suppress(OSError, TimeoutError):
             async with asyncio.timeout(_LAST_WORDS_S):
+                # What is sent to us from now on goes to others, or to nobody, and its sender knows: into a connection
+                # that is being closed it would be lost.
+                for number in self._subscribed:
+                    channel.send(_unsubscribing(number))
                 await channel.settle()  # so that nothing is lost with the connection
         if not self._ended:  # else it is being closed, once all has left
             channel.drop("connecting anew with other credentials")

@@ -107,6 +107,12 @@ class Reading(Generic[T]):
         self._channel, self.works = None, False
         self._rest.set()
         self._rouse()
+        if self._last_reader is None:
+            self._close_bell()
+
+    def _close_bell(self) -> None:
+        self._sleeper.close()
+        self._waker.close()
 
     def _follow(self, channel: Channel) -> None:
         """Take note of another channel, which its loop reads at first; called in the loop's thread."""
@@ -114,6 +120,10 @@ class Reading(Generic[T]):
 
     def _begin(self, channel: Channel) -> None:
         """Read in place of the loop; called in a turn of it."""
+        self._descriptor, self._rounds = channel.let_others_read(), 0
+        if self._descriptor is None:
+            self._channel = None  # nobody but its loop can read it, which need not be asked again
+            return
         if self._reader is None:
             self._reader = _thread(self._read)
             try:
@@ -121,9 +131,9 @@ class Reading(Generic[T]):
                 _thread(self._watch).start()
             except RuntimeError:  # no further thread is to be had
                 self._reader = None
-        if self._reader is not None:
-            self._descriptor, self._rounds = channel.let_others_read(), 0
-            self._rouse()
+        if self._reader is None:
+            self._leave_it_to_the_loop()
+        self._rouse()
 
     def _leave_it_to_the_loop(self) -> None:
         """Read no more; called in a turn of the loop."""
@@ -157,8 +167,7 @@ class Reading(Generic[T]):
             if self._work:
                 self._do(me)
         if self._last_reader is me:
-            self._sleeper.close()
-            self._waker.close()
+            self._close_bell()
 
     def _handle(self, me: threading.Thread) -> None:
         """Read what has come, in a turn of the loop."""
@@ -184,7 +193,7 @@ class Reading(Generic[T]):
     def _do(self, me: threading.Thread) -> None:
         """Do the work that has come of what was read, but not for long."""
         began_s = self._began_s = time.monotonic()
-        self.works = True
+        self.works = not self._ended
         if self._watcher_rests:
             self._rest.set()
         work, late = self._work, False
@@ -200,6 +209,10 @@ class Reading(Generic[T]):
             del task  # what it holds must not live until the next one comes
             late = time.monotonic() - began_s > _LONG_S
         with self._seat:
+            if self._ended:
+                self.works = False
+                work.clear()
+                return
             if self._reader is not me:
                 self._others.ended()
                 return  # who reads now has handed on what was left
@@ -209,8 +222,11 @@ class Reading(Generic[T]):
         self._hand_on(left)
 
     def _hand_on(self, left: Sequence[Work[T]]) -> None:
-        if left:
-            self._others.do(left)
+        try:
+            if left:
+                self._others.do(left)
+        except Exception:
+            _log.exception("work that came with what took long is lost")
         self._loop.borrow()
         try:
             self._others.deliver()
@@ -238,18 +254,19 @@ class Reading(Generic[T]):
     def _take_over(self, began_s: float) -> bool:
         """Read in place of the thread that has worked since then; False when it reads again."""
         with self._seat:
-            doing = self._doing
-            if self._began_s != began_s or self._ended or doing is None:
+            if self._began_s != began_s or self._ended or self._doing is None:
                 return False
             try:
                 _thread(self._watch).start()
             except RuntimeError:  # no further thread is to be had: then it reads when its work is done
                 return False
+            doing = self._doing  # looked at last: starting a thread lets the other one go on
             self._reader = threading.current_thread()
-            self._began_s, self.works = 0.0, False
+            self._began_s, self._doing, self.works = 0.0, None, False
             left = [*self._work]
             self._work.clear()
-            self._others.left(doing)
+            if doing is not None:
+                self._others.left(doing)
         self._hand_on(left)
         return True
 

@@ -10,13 +10,15 @@ from __future__ import annotations
 import asyncio
 import selectors
 import threading
-from collections.abc import Callable
-from contextvars import Context
-from typing import Protocol, TypeVarTuple, Unpack
+from collections.abc import Callable, Coroutine
+from contextvars import Context, copy_context
+from functools import partial
+from typing import Any, Protocol, TypeVar, TypeVarTuple, Unpack
 
 __all__ = ["SharedLoop"]
 
 
+_T = TypeVar("_T")
 _Ts = TypeVarTuple("_Ts")
 
 
@@ -50,9 +52,12 @@ class _Selector(selectors.DefaultSelector):
             timeout = 0
         self._turn.give()
         try:
-            return super().select(timeout)
+            found = super().select(timeout)
         finally:
             self._turn.take()
+        # Meanwhile others may have closed what is named here, or opened something else in its place.
+        registered = self.get_map()
+        return [each for each in found if registered.get(each[0].fd) is each[0]]
 
 
 class Box(Protocol):
@@ -79,6 +84,7 @@ class SharedLoop(asyncio.SelectorEventLoop):
         self._running_before: asyncio.AbstractEventLoop | None = None
         self._last_of_turn: list[Callable[[], object]] = []
         self._boxes: list[Box] = []
+        self._context = copy_context()  # what is begun in a borrowed turn knows nothing of who has borrowed it
         super().__init__(_Selector(self._turn, self._end_own_turn))
 
     def borrow(self) -> None:
@@ -106,12 +112,20 @@ class SharedLoop(asyncio.SelectorEventLoop):
             self._empty_boxes()
             self._end_turn()
 
+    def empty_boxes_if_free(self) -> None:
+        """Empty the boxes in a turn of this thread, if nobody has the turn."""
+        if self.borrow_if_free():
+            self._empty_boxes()
+            self.give_back()
+
     def _end_turn(self) -> None:
-        self._do_last_of_turn()
-        asyncio._set_running_loop(self._running_before)
-        self._running_before = None
-        wake, self._is_borrowed = self._was_scheduled, False
-        self._turn.give()
+        try:
+            self._do_last_of_turn()
+        finally:
+            asyncio._set_running_loop(self._running_before)
+            self._running_before = None
+            wake, self._is_borrowed = self._was_scheduled, False
+            self._turn.give()
         if wake:
             self.call_soon_threadsafe(_nothing)
 
@@ -141,12 +155,12 @@ class SharedLoop(asyncio.SelectorEventLoop):
 
     def _empty_boxes(self) -> None:
         for box in self._boxes:
-            self._guarded(box.empty)
+            self._guarded(partial(self._context.run, box.empty))
 
     def _guarded(self, callback: Callable[[], object]) -> None:
         try:
             callback()
-        except Exception as error:  # as asyncio does with what callbacks raise
+        except (Exception, asyncio.CancelledError) as error:  # as asyncio does with what callbacks raise
             self.call_exception_handler({"message": "what was to be done at the end of a turn", "exception": error})
 
     @property
@@ -159,14 +173,21 @@ class SharedLoop(asyncio.SelectorEventLoop):
     ) -> asyncio.Handle:
         """Have `callback` called by the loop's own thread, as `asyncio.AbstractEventLoop.call_soon` does."""
         self._was_scheduled = True
-        return super().call_soon(callback, *args, context=context)
+        return super().call_soon(callback, *args, context=self._own(context))
 
     def call_at(
         self, when: float, callback: Callable[[Unpack[_Ts]], object], *args: *_Ts, context: Context | None = None
     ) -> asyncio.TimerHandle:
         """Have `callback` called at a time, as `asyncio.AbstractEventLoop.call_at` does."""
         self._was_scheduled = True
-        return super().call_at(when, callback, *args, context=context)
+        return super().call_at(when, callback, *args, context=self._own(context))
+
+    def create_task(self, coro: Coroutine[Any, Any, _T], **options: Any) -> asyncio.Task[_T]:  # type: ignore[override]
+        """Have a coroutine run by the loop's own thread, as `asyncio.AbstractEventLoop.create_task` does."""
+        return super().create_task(coro, **{**options, "context": self._own(options.get("context"))})
+
+    def _own(self, context: Context | None) -> Context | None:
+        return self._context.copy() if context is None and self._is_borrowed else context
 
 
 def _nothing() -> None:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import threading
+import time
+from contextvars import ContextVar
 
 import pytest
 
@@ -66,13 +69,13 @@ def test_turns_exclude_each_other_and_the_loops_own(loop):
         inside -= 1
 
     def borrow(number: int) -> None:
-        for time in range(TIMES):
+        for count in range(TIMES):
             loop.borrow()
             try:
                 turn()
             finally:
                 loop.give_back()
-            if time % 10 == 0:
+            if count % 10 == 0:
                 loop.call_soon_threadsafe(turn)
 
     in_threads(borrow)
@@ -170,6 +173,49 @@ def test_what_fails_at_the_end_of_a_turn_is_told_and_keeps_nobody(loop):
     assert [str(error) for error in told] == ["on purpose"] * 2
 
 
+def test_what_a_borrower_closes_while_the_loop_waits_for_its_turn_is_no_longer_told_of(loop):
+    here, there = socket.socketpair()
+    here.setblocking(False)
+    asked(loop, lambda: loop.add_reader(here, lambda: None))
+    loop.borrow()
+    there.send(b"x")  # the loop hears of it, and waits for its turn
+    while not loop._turn._next.locked():
+        time.sleep(0.001)
+    loop.remove_reader(here)
+    here.close()
+    loop.give_back()
+    there.close()
+    assert asked(loop, lambda: 1) == 1
+
+
+def test_what_a_borrower_begins_knows_nothing_of_him(loop):
+    whose = ContextVar("whose", default="nobody's")
+    told: list[str] = []
+
+    async def task() -> None:
+        told.append(whose.get())
+
+    def note() -> None:
+        told.append(whose.get())
+
+    mailbox = asked(loop, lambda: Mailbox(loop))
+    whose.set("mine")
+    done = threading.Event()
+    loop.borrow()
+    asyncio.create_task(task()).add_done_callback(lambda _: done.set())
+    loop.call_soon(note)
+    loop.call_later(0.001, note)
+    mailbox.post(note)
+    loop.give_back()
+    assert done.wait(60)
+    mailbox.post(note)
+    until = time.monotonic() + 60
+    while len(told) < 5:
+        assert time.monotonic() < until
+        time.sleep(0.001)
+    assert told == ["nobody's"] * 5
+
+
 def test_nothing_that_is_posted_waits_for_the_next_post(loop):
     mailbox = asked(loop, lambda: Mailbox(loop))
     taken: list[tuple[int, int]] = []
@@ -179,24 +225,24 @@ def test_nothing_that_is_posted_waits_for_the_next_post(loop):
         for _ in range(200):
             pass
 
-    def take(number: int, time: int) -> None:
-        taken.append((number, time))
+    def take(number: int, turn: int) -> None:
+        taken.append((number, turn))
         arrived.release()
 
     def post(number: int) -> None:
-        for time in range(TIMES):
-            mailbox.post(take, number, time)
-            if time % 7 == number:
+        for turn in range(TIMES):
+            mailbox.post(take, number, turn)
+            if turn % 7 == number:
                 loop.call_soon_threadsafe(take_time)
             # Each waits now and then until all of his has been taken, without anybody who would push it on.
-            if time % 100 == 99:
+            if turn % 100 == 99:
                 for _ in range(100):
                     assert arrived.acquire(timeout=60)
 
     in_threads(post)
     assert len(taken) == len(set(taken)) == THREADS * TIMES
     for number in range(THREADS):
-        assert [time for who, time in taken if who == number] == list(range(TIMES))
+        assert [turn for who, turn in taken if who == number] == list(range(TIMES))
 
 
 def test_in_the_debug_mode_of_asyncio_nobody_borrows_a_turn(loop):
