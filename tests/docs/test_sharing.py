@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import re
 import shlex
+import time
 from pathlib import Path
 
+import landbridge as lb
 from landbridge.security import Caller, decide, parse_policy
 from network import running_network
 
@@ -15,19 +17,31 @@ OCEAN = "__all__ = ['climatology']\ndef climatology(first: int) -> int:\n    ret
 
 def test_the_commands_do_what_they_say(tmp_path):
     commands = [shlex.split(line) for line in re.findall(r"^\$ landbridge (.*)$", TEXT, re.MULTILINE)]
-    assert [words[0] for words in commands] == ["share", "share", "revoke", "share"]
+    assert [words[0] for words in commands] == ["share", "share", "revoke", "share", *["audit"] * 4]
     with running_network(tmp_path) as network:
         network.serve(OCEAN, "geomar/ocean")
-        for words in commands:
+        for words in commands[:4]:
             ran = network.run(*words)
             assert ran.returncode == 0, ran.stderr
         assert [line.split()[0] for line in ran.stdout.splitlines()] == ["who", "awi/*", "hzg/tom", "awi/mallory"]
         assert "100 calls an hour, 2 at a time" in ran.stdout
+        with lb.connect("awi/anna") as anna:
+            assert anna["geomar/ocean"].climatology(3) == 3
+        shown = []
+        deadline = time.monotonic() + 30
+        while "awi/anna" not in "".join(shown):  # it is written some times a second
+            assert time.monotonic() < deadline
+            shown = []
+            for words in commands[4:]:
+                ran = network.run(*words)
+                assert ran.returncode == 0, ran.stderr
+                shown.append(ran.stdout)
+        assert "sealed by" in shown[-1]
 
 
 def test_the_file_says_what_the_page_says():
     (text,) = re.findall(r"```toml\n(.*?)```", TEXT, re.DOTALL)
-    rules = parse_policy(text, "ocean")
+    rules = parse_policy(text, "ocean").rules
 
     def allowed(institute: str, person: str, member: str) -> bool:
         return decide(Caller(institute, person), "geomar", "geomar/ocean", member, rules).allowed

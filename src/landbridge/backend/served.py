@@ -68,6 +68,9 @@ class Office(Protocol):
     def open_lane(self, call: ServedCall) -> None:
         """See to it that parts can come and go, and tell the call when they can."""
 
+    def begins(self, call: ServedCall, frame: memoryview | bytearray) -> None:
+        """Take note that a call is about to run with these arguments; raises `Busy` when it may not yet."""
+
     def forget(self, call: ServedCall) -> None:
         """Let go of a call: nothing will happen any more."""
 
@@ -134,6 +137,7 @@ class ServedCall:
         "_trace",
         "_turn_at",
         "arguments_bytes",
+        "arguments_digest",
         "bytes_out",
         "call_id",
         "caller",
@@ -143,6 +147,7 @@ class ServedCall:
         "reply",
         "responder",
         "usage",
+        "why",
     )
 
     def __init__(
@@ -163,10 +168,12 @@ class ServedCall:
         at_end: Callable[[str], object] | None = None,
         keep: Keep | None = None,
         ration: Ration | None = None,
+        why: str = "",
     ) -> None:
         self._keep = keep
-        self.ration = ration
+        self.ration, self.why = ration, why
         self.bytes_out = 0
+        self.arguments_digest = ""
         self.caller = caller
         self.responder = Responder(
             target,
@@ -282,6 +289,10 @@ class ServedCall:
         begun = self._running is not None and self._running.begun
         return not begun and self.responder.phase in (Phase.RECEIVING, Phase.RUNNING)
 
+    def seconds(self, now: float) -> float:
+        """Return how long the call has taken so far."""
+        return now - self._began
+
     def ended(self) -> None:
         """Count and log the end of the call: nothing will happen any more."""
         seconds, outcome = self._loop.time() - self._began, self.responder.outcome
@@ -309,6 +320,11 @@ class ServedCall:
         self.counts.bytes_in += self.arguments_bytes
         if self._served is None:
             self._answer_description(frame)
+            return
+        try:
+            self._office.begins(self, frame)
+        except Busy as error:
+            self.act(self.responder.refuse(error, self._loop.time()))
             return
         if not self._served.admissions:
             self._begin(self._served, frame)

@@ -13,7 +13,8 @@ import math
 import secrets
 import time
 from collections.abc import Callable, Sequence
-from typing import NamedTuple, Protocol, TypeVar
+from pathlib import Path
+from typing import NamedTuple, TypeVar
 
 from ..broker import Connection
 from ..broker import Message as Delivered
@@ -22,7 +23,6 @@ from ..errors import (
     Busy,
     LandbridgeError,
     Malformed,
-    NotConfigured,
     ObjectGone,
     PermissionDenied,
     ProtocolMismatch,
@@ -55,7 +55,7 @@ from ..protocol import (
     parse_object,
     unpack,
 )
-from ..security import Caller, Decision, Rule
+from ..security import Caller, Decision
 from ..tracing import parse_trace
 from .congestion import Congestion
 from .expose import Exposure
@@ -66,8 +66,8 @@ from .longvalues import LongValues
 from .metrics import Counts, Metrics
 from .objects import KeptObject, Objects
 from .offer import Offer, Served
+from .oversight import Oversight, PolicySource
 from .questions import answer_questions
-from .quotas import Quotas
 from .runner import STREAMS, Runner
 from .running import Keep
 from .served import ServedCall
@@ -97,6 +97,7 @@ _RECOUNT_S = 0.2
 _FEW = 8
 
 
+_KEPT_FOR = Decision(True, "it was made for whoever asks, or its owner has granted it")
 _TO_ALL = Decision(True, "everybody may ask this; the answer tells what is for whoever asks")
 
 
@@ -112,16 +113,6 @@ class _Decided(NamedTuple):
     usage: Usage
     counts: Counts
     decision: Decision
-
-
-class Policy(Protocol):
-    """What the owner of a module allows beside what the module itself says, and may change at any time."""
-
-    def has_changed(self) -> bool:
-        """Return whether `rules` would give others than the last time."""
-
-    def rules(self) -> tuple[Rule, ...]:
-        """Return the rules of now; raises `NotConfigured` when they cannot be read."""
 
 
 class Backend:
@@ -145,8 +136,10 @@ class Backend:
         How many worker processes there may be; by default as many as this process may use processors.
     keeping : Keeping, optional
         What it takes to keep values here for callers, and to have those of others; without it, they are refused.
-    policy : Policy, optional
-        What the owner allows beside what the module says.
+    policy : PolicySource, optional
+        What the owner has decided beside what the module says.
+    audit : Path, optional
+        The folder of the audit log; without it, there is none.
 
     Raises
     ------
@@ -165,15 +158,14 @@ class Backend:
         network_owner: bool = False,
         workers: int | None = None,
         keeping: Keeping | None = None,
-        policy: Policy | None = None,
+        policy: PolicySource | None = None,
+        audit: Path | None = None,
     ) -> None:
         self.address = address
         self.instance = instance
         self._offer = Offer(address, exposed, share=share, onward=onward, network_owner=network_owner)
         self.name, self.spec = self._offer.name, self._offer.spec
-        self._policy, self._quotas = policy, Quotas()
-        if policy is not None:
-            self._offer.follow(policy.rules())
+        self._oversight = Oversight(self._offer, policy, audit)
         self._objects = Objects(self.name, instance)
         self._source, self._workers = exposed.source, workers
         self._run = secrets.token_hex(8)
@@ -268,6 +260,7 @@ class Backend:
             if self._keeper is not None:
                 self._keeper.references.close()
             runner.close()
+            self._oversight.close()
             await lane.close()
 
     def reconnected(self) -> None:
@@ -328,7 +321,6 @@ class Backend:
                     call.tell_place(now)
                 self._finished.expire(now)
                 self._look_at_policy(now)
-                self._quotas.expire(now)
                 self._objects.expire(now)
                 if self._keeper is not None:
                     self._keeper.references.expire(time.monotonic())
@@ -425,8 +417,7 @@ class Backend:
         if served is not None:
             for admission in served.admissions:
                 admission.check_room(caller)
-        limits = decision.rules
-        ration = self._quotas.enter(limits, caller, target, self._loop.time()) if limits else None
+        ration = self._oversight.ration(decision, caller, target, self._loop.time())
         call = ServedCall(
             target, self.instance, served, caller, call_id,
             usage=usage,
@@ -439,6 +430,7 @@ class Backend:
             at_end=at_end,
             keep=keep,
             ration=ration,
+            why=decision.reason,
         )  # fmt: skip
         self._calls[call_id] = self._young[call_id] = call
         call.usage.enter(call)
@@ -447,22 +439,19 @@ class Backend:
 
     def _look_at_policy(self, now: float) -> None:
         """Follow what the owner allows now, and end what he no longer does."""
-        if self._policy is None or not self._policy.has_changed():
+        self._oversight.expire(now)
+        if not self._oversight.look():
             return
-        try:
-            self._offer.follow(self._policy.rules())
-        except NotConfigured as error:
-            # What he meant to forbid must not go on because he has mistyped it.
-            _log.error("nobody may call %s now: %s", self.name, error)
-            self._offer.follow((), f"what {self.address.institute} allows cannot be read; ask there to mend it")
-        else:
-            _log.info("what %s is shared for has changed", self.name)
         self._decided.clear()
         for call in list(self._calls.values()):
             if (member := call.member) is not None:
                 decision = self._offer.decision(call.caller, member)
                 if not decision.allowed:
                     call.act(call.responder.refuse(PermissionDenied(decision.reason), now))
+
+    def begins(self, call: ServedCall, frame: memoryview | bytearray) -> None:
+        """Take note that a call is about to run; raises `Busy` when that must be written down and cannot be."""
+        self._oversight.begins(call, frame)
 
     def _keeps(self, served: Served, caller: Caller, reply: str, target: str) -> Keep:
         if self._keeper is None or served.style in STREAMS or isinstance(served.method.function, type):
@@ -489,7 +478,7 @@ class Backend:
                 usage = self._usage.setdefault(caller, Usage(self._held_bytes_each))
                 counts = self.metrics.methods[f"_reference.{subject.method}"]
                 target = f"{self.name}: reference.{subject.method}"
-                decided = _Decided(target, caller, served, usage, counts, _TO_ALL)
+                decided = _Decided(target, caller, served, usage, counts, _KEPT_FOR)
                 call = self._begin(self._runner, decided, call_id, delivered, message)
                 call.act(call.responder.opened(message, self._loop.time()))
         except LandbridgeError as error:
@@ -519,8 +508,7 @@ class Backend:
             return
         self._young.pop(call.call_id, None)
         call.usage.leave(call)
-        if call.ration is not None:
-            call.ration.end(call.bytes_out, self._loop.time())
+        self._oversight.ended(call, self._loop.time())
         call.ended()
         if self._long_values is not None:
             self._long_values.let_go(call)
@@ -596,6 +584,7 @@ class Backend:
     def _refuse(self, who: str, method: str, reply: str, error: LandbridgeError) -> None:
         self._refusals.note(who, f"refused {self._offer.target(method)}: {error.code}", self._loop.time())
         self.metrics.refuse(error.code)
+        self._oversight.refused(who, method, error.code, str(error))
         self.publish(reply, [pack(Kind.ERROR, 0, error_to_meta(error))])
 
     def publish(self, subject: str, parts: Parts) -> None:

@@ -12,7 +12,7 @@ from ..names import parse_address
 from ..security import KeyPair, new_key
 from ..settings import private_read, private_write, state_dir, try_lock
 
-__all__ = ["Instances", "module_folder", "module_key", "values_folder"]
+__all__ = ["Instances", "audit_folder", "module_folder", "module_key", "values_folder"]
 
 _LOCK = "lock"
 _KEY = "module.nk"
@@ -76,6 +76,11 @@ class Instances:
 def values_folder(module: str, instance: str) -> Path:
     """Return where a backend of a module puts values that it keeps."""
     return module_folder(module) / instance / "values"
+
+
+def audit_folder(module: str, instance: str) -> Path:
+    """Return where a backend of a module writes its audit log."""
+    return module_folder(module) / "audit" / instance
 
 
 def module_key(module: str, random_bytes: Callable[[int], bytes] = secrets.token_bytes) -> KeyPair:

@@ -8,12 +8,13 @@ import os
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from ..errors import InvalidName, NotConfigured, printable
 from ..names import check_member, parse_address
-from ..security import POLICY_FILE, POLICY_FILE_BYTES, Rule, check_pattern, parse_policy
+from ..security import POLICY_FILE, POLICY_FILE_BYTES, Policy, Rule, check_pattern, parse_policy
 from ..settings import private_read, private_write, try_lock
 from .backends import module_folder
 
@@ -128,20 +129,21 @@ class FilePolicy:
         """Return whether one of the files is another than when it was last read."""
         return self._state() != self._seen
 
-    def rules(self) -> tuple[Rule, ...]:
-        """Return the rules of now; raises `NotConfigured` when one of the files cannot be read."""
+    def read(self) -> Policy:
+        """Return what holds now; raises `NotConfigured` when one of the files cannot be read."""
         self._seen = self._state()
-        rules = self._shares.read()
+        live = self._shares.read()
         if self._file is None:
-            return rules
+            return Policy(live)
         try:
             with self._file.open("rb") as file:
                 text = file.read(POLICY_FILE_BYTES + 1).decode()
         except FileNotFoundError:
-            return rules
+            return Policy(live)
         except (OSError, UnicodeDecodeError) as error:
             raise NotConfigured(f"{self._file} cannot be read: {printable(error, 200)}") from None
-        return (*parse_policy(text, self._name), *rules)
+        policy = parse_policy(text, self._name)
+        return replace(policy, rules=(*policy.rules, *live))
 
     def _state(self) -> tuple[object, ...]:
         return tuple(_state(path) for path in (self._shares.path, self._file) if path is not None)

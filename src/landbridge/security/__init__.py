@@ -1,5 +1,6 @@
 """Identity, credentials and policy: who somebody is, what the broker lets them do, and what an owner allows."""
 
+from .chain import FIRST, LONGEST_LINE, Record, read_chain, sealed
 from .claims import (
     MAX_JWT_BYTES,
     account_jwt,
@@ -16,10 +17,12 @@ from .grants import Grant, read_grant, sign_grant
 from .identity import Caller
 from .nkey import KeyPair, Kind, new_key
 from .policy import Decision, Rule, check_pattern, decide, until_text
-from .policyfile import POLICY_FILE, POLICY_FILE_BYTES, end_of, parse_policy
+from .policyfile import POLICY_FILE, POLICY_FILE_BYTES, Policy, end_of, parse_policy
 from .templates import ROLES, SERVICE_INSTITUTE, Role, jobs_exports, net_imports, scope, template
 
 __all__ = [
+    "FIRST",
+    "LONGEST_LINE",
     "MAX_CREDENTIALS_BYTES",
     "MAX_JWT_BYTES",
     "POLICY_FILE",
@@ -33,6 +36,8 @@ __all__ = [
     "Grant",
     "KeyPair",
     "Kind",
+    "Policy",
+    "Record",
     "Role",
     "Rule",
     "account_jwt",
@@ -47,8 +52,10 @@ __all__ = [
     "new_key",
     "operator_jwt",
     "parse_policy",
+    "read_chain",
     "read_grant",
     "scope",
+    "sealed",
     "sign_grant",
     "template",
     "until_text",

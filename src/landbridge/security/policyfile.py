@@ -2,6 +2,8 @@
 
 ::
 
+    audit = "required"                   # or "on", as without it; or "off"
+
     [groups]
     ocean = ["awi/anna", "gfz/*"]
 
@@ -27,6 +29,7 @@ import math
 import re
 import tomllib
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from ..errors import InvalidName, NotConfigured, printable
@@ -34,7 +37,7 @@ from ..names import check_member, check_module, nearest
 from .conditions import Condition
 from .policy import Rule, check_pattern
 
-__all__ = ["POLICY_FILE", "POLICY_FILE_BYTES", "end_of", "parse_policy"]
+__all__ = ["POLICY_FILE", "POLICY_FILE_BYTES", "Policy", "end_of", "parse_policy"]
 
 POLICY_FILE = "landbridge.toml"
 POLICY_FILE_BYTES = 256 * 1024
@@ -44,15 +47,33 @@ _SHARE = {
     "with", "module", "members", "until", "calls_per_hour", "concurrent", "bytes_per_hour", "arguments",
 }  # fmt: skip
 _REFUSE = {"with", "module", "members", "until"}
-_TOP = {"groups", "share", "refuse"}
+_TOP = {"audit", "groups", "share", "refuse"}
+_AUDIT = ("on", "required", "off")
 _SIZE = re.compile(r"(\d+(?:\.\d+)?) ?(KB|MB|GB|TB)")
 _UNITS = {"KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
 _MOST_RULES = 10_000
 _AS = "write it as 2027-03-31, or as 2027-03-31T12:00:00"
 
 
-def parse_policy(text: str, module: str) -> tuple[Rule, ...]:
-    r"""Return the rules that a policy file has for one module.
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """What the owner of a module has decided beside what the module says.
+
+    Attributes
+    ----------
+    rules : tuple of Rule
+        Whom it is shared with.
+    audit : str
+        Whether calls are written into the audit log: ``on``; ``required``, so that nothing runs that cannot be written
+        down; or ``off``.
+    """
+
+    rules: tuple[Rule, ...] = ()
+    audit: str = "on"
+
+
+def parse_policy(text: str, module: str) -> Policy:
+    r"""Return what a policy file says of one module.
 
     Parameters
     ----------
@@ -68,7 +89,7 @@ def parse_policy(text: str, module: str) -> tuple[Rule, ...]:
 
     Examples
     --------
-    >>> parse_policy('[[share]]\nwith = ["awi"]\nmembers = ["mean"]', "ocean")[0].who
+    >>> parse_policy('[[share]]\nwith = ["awi"]\nmembers = ["mean"]', "ocean").rules[0].who
     'awi/*'
     """
     if len(text) > POLICY_FILE_BYTES:
@@ -79,6 +100,9 @@ def parse_policy(text: str, module: str) -> tuple[Rule, ...]:
         raise NotConfigured(f"{POLICY_FILE} cannot be read: {printable(error, 200)}. Mend it there.") from None
     try:
         _check_keys(table, _TOP, "")
+        audit = table.get("audit", "on")
+        if audit not in _AUDIT:
+            raise _Wrong(f"audit is one of {', '.join(_AUDIT)}")
         groups = dict(_groups(table.get("groups", {})))
         rules: list[Rule] = []
         for kind, keys in (("share", _SHARE), ("refuse", _REFUSE)):
@@ -95,7 +119,7 @@ def parse_policy(text: str, module: str) -> tuple[Rule, ...]:
         raise NotConfigured(f"{POLICY_FILE} cannot be followed: {error}") from None
     if len(rules) > _MOST_RULES:
         raise NotConfigured(f"{POLICY_FILE} has {len(rules):,} rules; at most {_MOST_RULES:,} are followed.")
-    return tuple(rules)
+    return Policy(tuple(rules), audit)
 
 
 def end_of(said: object) -> float:

@@ -56,6 +56,9 @@ class Office:
         message = unpack(b"".join(parts))
         self.sent.setdefault(subject, []).append(message.meta.get("code", message.kind.name))
 
+    def begins(self, call, frame):
+        pass
+
     def forget(self, call):
         if call.call_id in self.open:
             self.open.remove(call.call_id)

@@ -36,21 +36,21 @@ until = 2027-01-01T12:00:00Z
 
 
 def test_all_that_it_can_say():
-    first, second, third, refusal = parse_policy(WHOLE, "ocean")
+    first, second, third, refusal = parse_policy(WHOLE, "ocean").rules
     assert [rule.who for rule in (first, second, third, refusal)] == ["awi/anna", "gfz/*", "hzg/tom", "awi/mallory"]
     assert first.members == {"climatology", "Model.step"}
     assert first.until == end_of("2027-03-31")
     assert (first.calls_per_hour, first.concurrent, first.bytes_per_hour) == (100, 2, 1_500_000_000)
     assert [str(condition) for condition in first.conditions] == ["1980 to 2010", "one of nino34"]
     assert refusal == Rule("awi/mallory", until=1798804800.0, refuses=True)
-    assert [rule.who for rule in parse_policy(WHOLE, "waves")] == [
+    assert [rule.who for rule in parse_policy(WHOLE, "waves").rules] == [
         "awi/anna", "gfz/*", "hzg/tom", "*/*", "awi/mallory"
     ]  # fmt: skip
 
 
 def test_nothing_is_shared_by_a_file_that_says_nothing():
-    assert parse_policy("", "ocean") == ()
-    assert parse_policy("[groups]\nall = ['*']", "ocean") == ()
+    assert parse_policy("", "ocean").rules == ()
+    assert parse_policy("[groups]\nall = ['*']", "ocean").rules == ()
 
 
 @pytest.mark.parametrize(
@@ -97,14 +97,14 @@ def test_what_it_does_not_say_well_is_told_with_its_place(text, said):
 @given(st.text(max_size=200))
 def test_whatever_it_holds_it_is_followed_or_refused(text):
     try:
-        rules = parse_policy(text, "ocean")
+        rules = parse_policy(text, "ocean").rules
     except NotConfigured:
         return
     assert all(isinstance(rule, Rule) for rule in rules)
 
 
 def test_what_it_says_decides():
-    rules = parse_policy(WHOLE, "ocean")
+    rules = parse_policy(WHOLE, "ocean").rules
 
     def allowed(institute: str, person: str, member: str, now: float = 0.0) -> bool:
         return decide(Caller(institute, person), "geomar", "geomar/ocean", member, rules, now=now).allowed
