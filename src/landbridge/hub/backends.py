@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import secrets
 from collections.abc import Callable
 from contextlib import suppress
@@ -16,6 +17,7 @@ __all__ = ["Instances", "audit_folder", "module_folder", "module_key", "values_f
 
 _LOCK = "lock"
 _KEY = "module.nk"
+_ID = re.compile("[0-9a-f]{32}")
 
 
 class Instances:
@@ -40,7 +42,8 @@ class Instances:
 
     def claim(self) -> str:
         """Return an id, 32 hexadecimal digits, that is this process's until it ends or gives it back."""
-        known = sorted(path.name for path in self._folder.iterdir() if path.is_dir()) if self._folder.is_dir() else []
+        beside = self._folder.iterdir() if self._folder.is_dir() else ()
+        known = sorted(path.name for path in beside if _ID.fullmatch(path.name) and path.is_dir())
         for instance in known:
             if instance not in self._locks and self._lock(instance):
                 return instance

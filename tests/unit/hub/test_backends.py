@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 
 import pytest
 
 from landbridge.errors import InvalidName
-from landbridge.hub.backends import Instances, module_key, values_folder
+from landbridge.hub.backends import Instances, module_folder, module_key, values_folder
 
 
 @pytest.fixture(autouse=True)
@@ -62,3 +63,12 @@ def test_a_module_has_one_key_for_good():
 def test_what_is_no_address_is_no_folder(module):
     with pytest.raises(InvalidName):
         Instances(module)
+
+
+def test_what_else_is_kept_of_a_module_is_no_id_of_a_backend():
+    first = Instances("geomar/ocean")
+    instance = first.claim()
+    for name in ("audit", "values", "0" * 31, "g" * 32):
+        (module_folder("geomar/ocean") / name).mkdir()
+    others = Instances("geomar/ocean")
+    assert all(re.fullmatch("[0-9a-f]{32}", each) for each in (instance, others.claim(), others.claim()))
