@@ -159,11 +159,18 @@ def test_who_wants_no_log_has_none(network):
     folder = max(network.folder.glob("served_*"), key=lambda path: int(path.name.partition("_")[2]))
     (folder / "landbridge.toml").write_text('audit = "off"\n')
     with lb.connect("geomar/me") as me:
-        time.sleep(0.5)
+        until(lambda: records(network, "geomar/unlogged")[-1].get("audit") == "off")
         before = len(records(network, "geomar/unlogged"))
         me["geomar/unlogged"].mean(3)
         time.sleep(0.5)
     assert len(records(network, "geomar/unlogged")) == before
+    assert audit(network, "geomar/unlogged", "--verify").returncode == 0
+
+
+def test_that_a_backend_stops_is_written_down(network):
+    served = network.serve(SOURCE, "geomar/stopping")
+    served.stop()
+    assert [each["event"] for each in records(network, "geomar/stopping")] == ["rules", "stops"]
 
 
 @pytest.mark.parametrize(

@@ -54,13 +54,14 @@ class Oversight:
 
     def _follow(self, policy: Policy, fault: str = "") -> None:
         self._offer.follow(policy.rules, fault)
-        if self._folder is None or policy.audit == "off":
-            self.close()
-        elif self._audit is None:
+        if self._folder is not None and self._audit is None and policy.audit != "off":
             self._audit = Audit(self._folder)
         if self._audit is not None:
             self._audit.required = policy.audit == "required"
+            # That it is switched off is the last that stands in it.
             self._audit.note("rules", rules=len(policy.rules), audit=policy.audit, fault=fault)
+            if policy.audit == "off":
+                self._end_log()
 
     def look(self) -> bool:
         """Follow what the owner has decided since; True when anything has changed. Called some times a second."""
@@ -118,7 +119,12 @@ class Oversight:
             self._audit.refused(caller, {"member": member, "outcome": code, "decision": reason[:500]})
 
     def close(self) -> None:
-        """Write all that there is to write."""
+        """Write all that there is to write: the backend stops."""
+        if self._audit is not None:
+            self._audit.note("stops")
+            self._end_log()
+
+    def _end_log(self) -> None:
         if self._audit is not None:
             self._audit.close()
             self._audit = None
