@@ -120,11 +120,17 @@ def test_a_log_that_was_touched_is_told_and_one_that_was_cut_off_by_its_last_has
     assert (told["records"], told["faults"]) == (6, [])
     (file,) = network.folder.glob("state/landbridge/backends/geomar.touched/audit/*/audit.jsonl")
     text = file.read_text()
-    file.write_text("".join(text.splitlines(keepends=True)[:-1]))
+    lines = text.splitlines(keepends=True)
+    seals = [number for number, line in enumerate(lines) if '"event":"sealed"' in line]
+    file.write_text("".join(lines[: seals[-2] + 1 if len(seals) > 1 else 0]))  # what is left is sealed
     assert audit(network, "geomar/touched", "--verify").returncode == 0
     ran = audit(network, "geomar/touched", "--verify", "--head", told["head"])
     assert ran.returncode == 1
     assert "written anew, or cut off before it" in ran.stderr
+    file.write_text(text + '{"number":99,"at":"2026","event":"call","caller":"awi/forged"}\n')
+    ran = audit(network, "geomar/touched", "--verify")
+    assert ran.returncode == 1
+    assert "1 records before it were not sealed" in ran.stdout
     file.write_text(text.replace("geomar/me", "geomar/eve", 1))
     ran = audit(network, "geomar/touched", "--verify")
     assert ran.returncode == 1
@@ -179,6 +185,9 @@ def test_that_a_backend_stops_is_written_down(network):
         (["geomar/nowhere"], 5, "There is no audit log of geomar/nowhere"),
         (["geomar/audited", "--csv", "--json"], 2, "choose --csv or --json"),
         (["geomar/audited", "--head", "00"], 2, "goes with --verify"),
+        (["geomar/audited", "--since", "soon"], 2, "--since is 'soon'; write it as 2026-11-26"),
+        (["geomar/audited", "--until", "2026-11-26 12:30"], 2, "--until is '2026-11-26 12:30'"),
+        (["geomar/audited", "--last", "0"], 2, "--last is 0"),
         (["../../etc"], 2, "may not name"),
     ],
 )

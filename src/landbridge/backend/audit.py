@@ -64,20 +64,22 @@ class Audit:
         self._waiting: list[tuple[float, Mapping[str, Any] | tuple[Any, ...]]] = []
         self._unwritten = b""
         self._refused: dict[str, tuple[float, int]] = {}
+        self._counted, self._lost = time.monotonic(), 0
         self._fault = ""
         self._second, self._second_text = 0, ""
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._file = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_APPEND | getattr(os, "O_CLOEXEC", 0), 0o600)
         self._number, self._before, self._unsealed = _end_of(self._file, self._path)
+        if self._unsealed:
+            # They will be sealed with what follows; that nobody has when they were written has to be seen.
+            self.note("unsealed", records=self._unsealed.count("\n"))
 
     def call(
         self, call_id: str, caller: str, member: str, why: str, outcome: str, arguments: str, bytes_in: int,
         bytes_out: int, seconds: float,
     ) -> None:  # fmt: skip
         """Write down a call that has ended."""
-        if len(self._waiting) < _KEPT_RECORDS:
-            fields = call_id, caller, member, why, outcome, arguments, bytes_in, bytes_out, seconds
-            self._waiting.append((time.time(), fields))
+        self._add((call_id, caller, member, why, outcome, arguments, bytes_in, bytes_out, seconds))
 
     def begins(self, target: str, said: Mapping[str, Any]) -> None:
         """Write down a call that is about to begin; raises `Busy` when it has to be written down and cannot be."""
@@ -90,26 +92,36 @@ class Audit:
             raise Busy(target, "its backend cannot write its audit log, and runs nothing unlogged", _RETRY_S)
 
     def refused(self, who: str, said: Mapping[str, Any]) -> None:
-        """Write down a refusal; of many for the same caller, how many there were."""
+        """Write down a refusal; of many for the same caller the first, and later how many more there were."""
         now = time.monotonic()
         last, count = self._refused.get(who, (-_REFUSALS_EVERY_S, 0))
         if now - last < _REFUSALS_EVERY_S:
             self._refused[who] = last, count + 1
             return
         if len(self._refused) >= _CALLERS_KEPT:
-            self._refused.clear()
+            self._count_refusals(0.0)
         self._refused[who] = now, 0
         more = {"and_before": count} if count else {}
         self._add({"event": "refused", "caller": who, **said, **more})
+
+    def _count_refusals(self, after_s: float) -> None:
+        """Write down how often callers were refused since their last record, if that is so long ago."""
+        now = self._counted = time.monotonic()
+        for who, (last, count) in list(self._refused.items()):
+            if now - last >= after_s:
+                del self._refused[who]
+                if count:
+                    self._add({"event": "refused", "caller": who, "and_before": count})
 
     def note(self, event: str, **said: Any) -> None:
         """Write down something else: that the backend serves or stops, that the rules are others."""
         self._add({"event": event, **said})
 
-    def _add(self, said: Mapping[str, Any]) -> None:
-        # When the disk is full, so would the memory be; the log of the backend has said so.
+    def _add(self, said: Mapping[str, Any] | tuple[Any, ...]) -> None:
         if len(self._waiting) < _KEPT_RECORDS:
             self._waiting.append((time.time(), said))
+        else:
+            self._lost += 1  # the disk is full, and so would the memory be
 
     def _line(self, at_s: float, said: Mapping[str, Any] | tuple[Any, ...]) -> str:
         self._number += 1
@@ -132,9 +144,14 @@ class Audit:
 
     def write(self) -> None:
         """Write what waits to be written, and seal it."""
+        if time.monotonic() - self._counted >= _REFUSALS_EVERY_S:
+            self._count_refusals(_REFUSALS_EVERY_S)
         if not self._waiting and not self._unwritten:
             return
         if not self._unwritten:
+            if self._lost:
+                self._waiting.append((time.time(), {"event": "lost", "records": self._lost}))
+                self._lost = 0
             lines = "".join([self._line(at_s, said) for at_s, said in self._waiting])
             self._waiting.clear()
             self._number += 1
@@ -168,7 +185,10 @@ class Audit:
 
     def close(self) -> None:
         """Write all, and let go of the file."""
+        self._count_refusals(0.0)
         self.write()
+        if self._waiting:  # behind what could not be written before
+            self.write()
         with contextlib.suppress(OSError):
             os.fsync(self._file)
         os.close(self._file)

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import csv as csv_format
+import datetime
+import re
 import sys
+import time
 from collections import deque
 from collections.abc import Iterable, Iterator
 from typing import Any
@@ -20,6 +23,10 @@ _COLUMNS = (
     "at", "instance", "number", "event", "caller", "member", "outcome", "decision", "call", "arguments", "bytes_in",
     "bytes_out", "microseconds",
 )  # fmt: skip
+
+
+_WRITTEN_S = 1.0
+_MOMENT = re.compile(r"\d{4}-\d\d-\d\d(T\d\d:\d\d(:\d\d)?)?")
 
 
 def audit(
@@ -67,6 +74,11 @@ def audit(
         raise UsageError("choose --csv or --json")
     if head is not None and not verify:
         raise UsageError("--head goes with --verify")
+    if last is not None and last < 1:
+        raise UsageError(f"--last is {last}, and must be at least 1")
+    for name, moment in (("--since", since), ("--until", until)):
+        if moment is not None and not _is_moment(moment):
+            raise UsageError(f"{name} is {moment!r:.60}; write it as 2026-11-26, or as 2026-11-26T12:30")
     logs = ledgers(f"{where.institute}/{where.module}")
     if not logs:
         raise NotConfigured(
@@ -85,7 +97,7 @@ def audit(
         and (since is None or entry.at >= since)
         and (until is None or entry.at < until)
     )
-    found: Iterable[Entry] = chosen if last is None else deque(chosen, maxlen=max(last, 0))
+    found: Iterable[Entry] = chosen if last is None else deque(chosen, maxlen=last)
     if csv:
         _write_csv(found)
     elif json:
@@ -94,6 +106,15 @@ def audit(
     else:
         _show(list(found))
     return 0
+
+
+def _is_moment(text: str) -> bool:
+    """Return whether it is a time in the form of the records, with which it is compared as text."""
+    try:
+        datetime.datetime.fromisoformat(text)
+    except ValueError:
+        return False
+    return _MOMENT.fullmatch(text) is not None
 
 
 def _is_of(entry: Entry, caller: str) -> bool:
@@ -135,12 +156,11 @@ def _verify(logs: list[Ledger], head: str | None, *, json: bool) -> int:
     results: list[dict[str, Any]] = []
     seen = False
     for log in logs:
-        count, faults = 0, []
-        for entry in log.read():
-            count += entry.said.get("event") != "sealed"
-            seen = seen or log.head == head
-            if entry.fault:
-                faults.append({"number": entry.said.get("number"), "at": entry.at, "fault": entry.fault})
+        count, faults, is_head, at_end = _checked(log, head)
+        if at_end == "unsealed":
+            time.sleep(_WRITTEN_S)  # they may just be written
+            count, faults, is_head, _ = _checked(log, head)
+        seen = seen or is_head
         results.append({"instance": log.instance, "records": count, "head": log.head, "faults": faults})
     if json:
         show_json(results)
@@ -148,10 +168,22 @@ def _verify(logs: list[Ledger], head: str | None, *, json: bool) -> int:
         for each in results:
             show(f"{each['instance'][:8]}: {each['records']:,} records, sealed by {each['head']}")
             for fault in each["faults"]:
-                show(f"  !! record {fault['number']} of {fault['at']}: {fault['fault']}")
+                show(f"  !! {fault['at']}, record {fault['number'] or 'at the end'}: {fault['fault']}")
     damaged = sum(len(each["faults"]) for each in results)
     if damaged:
         say(f"{damaged} places of the audit log are not as they were written.")
     elif head is not None and not seen:
         say(f"No seal has the hash {head}: the log was written anew, or cut off before it.")
     return 1 if damaged or (head is not None and not seen) else 0
+
+
+def _checked(log: Ledger, head: str | None) -> tuple[int, list[dict[str, Any]], bool, str]:
+    """Return how many records there are, what is wrong, whether a seal is `head`, and the event of the last record."""
+    count, faults, is_head, event = 0, [], False, ""
+    for entry in log.read():
+        event = str(entry.said.get("event"))
+        count += event not in ("sealed", "unsealed")
+        is_head = is_head or (head is not None and entry.seal == head)
+        if entry.fault:
+            faults.append({"number": entry.said.get("number"), "at": entry.at, "fault": entry.fault})
+    return count, faults, is_head, event

@@ -14,13 +14,17 @@ from .backends import module_folder
 __all__ = ["Entry", "Ledger", "ledgers", "merged"]
 
 
+_UNSEALED = "they were put in, or the computer ended while they were written"
+
+
 class Entry(NamedTuple):
-    """One record of one backend, and what is wrong with it; nothing when all is well."""
+    """One record of one backend, its hash if it is a seal, and what is wrong with it; nothing when all is well."""
 
     at: str
     instance: str
     said: dict[str, Any]
     fault: str
+    seal: str = ""
 
 
 class Ledger:
@@ -48,10 +52,12 @@ class Ledger:
                         if record.hash:
                             before = self.head = record.hash
                         fault = record.fault
+                        if record.said.get("event") == "unsealed":
+                            fault = f"{record.said.get('records')} records before it were not sealed: {_UNSEALED}"
                         if not last and not fault and record.said.get("number") != 1:
                             fault = "what was written before it is not here"
-                        last = str(record.said.get("at", ""))[:40]
-                        yield Entry(last, self.instance, record.said, fault)
+                        last = str(record.said.get("at", last))[:40]
+                        yield Entry(last, self.instance, record.said, fault, record.hash)
                 except Malformed as error:
                     before = None
                     yield Entry(last, self.instance, {"event": "unreadable"}, f"{file.name}: {error.reason}")

@@ -57,6 +57,8 @@ def sealed(lines: str, number: int, at: str, before: str) -> tuple[str, str]:
 def read_chain(lines: Iterable[str], before: str | None = None) -> Iterator[Record]:
     """Go through records, and say of each seal whether all is as it was written.
 
+    Records behind the last seal are followed by one of the event ``unsealed`` that counts them: whoever writes, seals.
+
     Parameters
     ----------
     lines : iterable of str
@@ -94,6 +96,8 @@ def read_chain(lines: Iterable[str], before: str | None = None) -> Iterator[Reco
         before = str(said.pop("hash", ""))
         since.clear()
         yield Record(said, digest, fault)
+    if since:
+        yield Record({"event": "unsealed", "records": len(since)})
 
 
 def _plain(number: object) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 
 import pytest
 from hypothesis import given, settings
@@ -84,8 +85,23 @@ def test_half_a_record_at_the_end_is_taken_off(tmp_path, caplog):
     log.close()
     assert "ended in the middle of a record" in caplog.text
     found, _ = entries(tmp_path)
-    assert [(entry.said["number"], entry.fault) for entry in found] == [(1, ""), (2, ""), (3, ""), (4, ""), (5, "")]
-    assert [entry.said["event"] for entry in found] == ["call", "sealed", "call", "again", "sealed"]
+    assert [entry.said["number"] for entry in found] == [1, 2, 3, 4, 5, 6]
+    assert [entry.said["event"] for entry in found] == ["call", "sealed", "call", "unsealed", "again", "sealed"]
+    assert [bool(entry.fault) for entry in found] == [False, False, False, True, False, False]
+
+
+def test_records_that_somebody_adds_behind_the_last_seal_are_told_before_and_after_a_new_start(tmp_path):
+    log = Audit(tmp_path)
+    log.call(*CALL)
+    log.close()
+    with (tmp_path / "audit.jsonl").open("a") as file:
+        file.write('{"number":3,"at":"2026","event":"call","caller":"awi/forged"}\n' * 2)
+    assert entries(tmp_path)[0][-1].fault.startswith("2 records before it were not sealed")
+    log = Audit(tmp_path)
+    log.call(*CALL)
+    log.close()
+    faults = [entry.fault for entry in entries(tmp_path)[0] if entry.fault]
+    assert [fault.partition(":")[0] for fault in faults] == ["2 records before it were not sealed"]
 
 
 def test_what_is_no_record_is_told_and_a_new_chain_begins(tmp_path, caplog):
@@ -128,7 +144,13 @@ def test_on_a_full_disk_memory_is_not_filled_either(tmp_path):
         log.call(*CALL)
         log.write()
     assert (len(log._unwritten), len(log._waiting)) == (size, 3)
+    # How many are missing is written down once there is room.
+    (tmp_path / "room").mkdir()
+    (room := tmp_path / "room" / "audit.jsonl").touch()
+    os.dup2(os.open(room, os.O_RDWR | os.O_APPEND), log._file)
     log.close()
+    lost = [entry.said for entry in entries(tmp_path / "room")[0] if entry.said["event"] == "lost"]
+    assert [said["records"] for said in lost] == [audit._KEPT_RECORDS + 200]
 
 
 def test_many_refusals_of_one_caller_are_counted_and_not_all_written(tmp_path):
@@ -138,10 +160,12 @@ def test_many_refusals_of_one_caller_are_counted_and_not_all_written(tmp_path):
     log.refused("awi/anna", {"member": "mean", "outcome": "denied"})
     log._refused["awi/eve"] = (-1e9, 999)
     log.refused("awi/eve", {"member": "mean", "outcome": "denied"})
-    log.close()
+    for _ in range(7):
+        log.refused("awi/eve", {"member": "mean", "outcome": "denied"})
+    log.close()  # nor are those forgotten that nobody has followed up
     written = [entry.said for entry in entries(tmp_path)[0] if entry.said["event"] == "refused"]
     found = [(said["caller"], said.get("and_before", 0)) for said in written]
-    assert found == [("awi/eve", 0), ("awi/anna", 0), ("awi/eve", 999)]
+    assert found == [("awi/eve", 0), ("awi/anna", 0), ("awi/eve", 999), ("awi/eve", 7)]
 
 
 def test_digests_tell_arguments_apart():
