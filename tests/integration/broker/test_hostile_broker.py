@@ -296,15 +296,21 @@ async def welcome(session: Session) -> None:
     session.say("PONG")
 
 
-async def test_garbage_that_looks_like_a_refusal_is_garbage(user):
+def saying(*lines: str):
+    """Return the script of a broker that says this to the first client who subscribes, and nothing of it to others."""
+
     async def script(session: Session) -> None:
         await welcome(session)
         if session.number == 1:
             await session.hear(b"SUB")
-            session.say('Permissions Violation for Publish to "a"')
+            session.say(*lines)
         await session.serve()
 
-    async with fake_broker(script) as url, connected(url, user) as peer:
+    return script
+
+
+async def test_garbage_that_looks_like_a_refusal_is_garbage(user):
+    async with fake_broker(saying('Permissions Violation for Publish to "a"')) as url, connected(url, user) as peer:
         await peer.connection.subscribe("a", peer.on_message)
         assert "no broker" in (await peer.event(Disconnected)).reason
         await peer.event(Reconnected)
@@ -312,14 +318,7 @@ async def test_garbage_that_looks_like_a_refusal_is_garbage(user):
 
 
 async def test_many_errors_at_once_are_one_loss(user):
-    async def script(session: Session) -> None:
-        await welcome(session)
-        if session.number == 1:
-            await session.hear(b"SUB")
-            session.say(*["-ERR 'Invalid Subject'"] * 20)
-        await session.serve()
-
-    async with fake_broker(script) as url, connected(url, user) as peer:
+    async with fake_broker(saying(*["-ERR 'Invalid Subject'"] * 20)) as url, connected(url, user) as peer:
         await peer.connection.subscribe("a", peer.on_message)
         await peer.event(Disconnected)
         await peer.event(Reconnected)
@@ -328,14 +327,7 @@ async def test_many_errors_at_once_are_one_loss(user):
 
 
 async def test_what_the_broker_says_cannot_forge_lines_of_a_log(user, caplog):
-    async def script(session: Session) -> None:
-        await welcome(session)
-        if session.number == 1:
-            await session.hear(b"SUB")
-            session.say("-ERR 'x'\nCRITICAL: \x1b[31mall is lost")
-        await session.serve()
-
-    async with fake_broker(script) as url, connected(url, user) as peer:
+    async with fake_broker(saying("-ERR 'x'\nCRITICAL: \x1b[31mall is lost")) as url, connected(url, user) as peer:
         await peer.connection.subscribe("a", peer.on_message)
         reason = (await peer.event(Disconnected)).reason
         await peer.event(Reconnected)
