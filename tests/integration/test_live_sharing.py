@@ -5,20 +5,24 @@ from __future__ import annotations
 import datetime
 import time
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import xarray as xr
 
 import landbridge as lb
+from landbridge.datasets.remote import _SPECS
 from network import Network
 
 SOURCE = """
 import time
+from collections.abc import Callable
 import numpy as np
 import xarray as xr
 import landbridge as lb
 
-__all__ = ["mean", "apart", "in_loop", "waits", "numbers", "Model", "field", "sst"]
+__all__ = ["mean", "apart", "asks", "same", "blocks", "in_loop", "waits", "numbers", "Model", "field", "sst"]
 
 def mean(first: int, last: int = 2000) -> float:
     return (first + last) / 2
@@ -26,6 +30,16 @@ def mean(first: int, last: int = 2000) -> float:
 @lb.method(process=True)
 def apart(first: int) -> int:
     return first
+
+@lb.method(process=True)
+def asks(function: Callable[[int], int], first: int) -> int:
+    return function(first)
+
+def same(value):
+    return value
+
+def blocks(n: int) -> xr.Dataset:
+    return xr.Dataset({"t": ("x", np.random.default_rng(1).random(n))})
 
 async def in_loop(first: int) -> int:
     return first
@@ -155,6 +169,42 @@ def test_what_runs_when_it_is_revoked_is_ended(network, anna):
     assert until(lambda: float(kept.open().t[9])) == 9
 
 
+def test_what_was_kept_is_not_passed_on_either_by_who_may_no_longer_have_it_made(network, anna, monkeypatch):
+    command(network, "share", MODULE, "awi/*")
+    live = until(lambda: anna[MODULE])
+    kept = live.field.keep()
+    assert live.same(kept).identical(live.field())
+    command(network, "revoke", f"{MODULE}.field", "awi/anna")
+    until_refused(kept.get)
+    with refused():
+        live.same(kept)
+    # Nor by a caller of another make, who asks for no grant first.
+    monkeypatch.setattr(lb.Reference, "_for", lambda self, institute: replace(self._data, grant=None))
+    with refused():
+        live.same(kept)
+    with refused("landbridge share geomar/live.sst 'gfz/tom'"), lb.connect("gfz/tom") as tom:
+        tom._open_dataset(tom, f"{MODULE}.sst")
+
+
+def test_what_streams_of_a_kept_value_ends_too(network, anna):
+    command(network, "share", MODULE, "awi/*")
+    kept = until(lambda: anna[MODULE]).blocks.keep(8_000_000)
+    version = kept._method(_SPECS["open"])()["version"]
+    blocks = iter(kept._method(_SPECS["select"])(version, [["t", ["outer", [slice(None)]]]]))
+    next(blocks)
+    command(network, "revoke", MODULE, "awi/*")
+    until_refused(kept.get)
+    with refused():
+        list(blocks)
+
+
+def test_rules_that_name_what_is_not_there_are_told(policy, anna, served):
+    policy('[[share]]\nwith = ["awi/*"]\nmembers = ["mean", "Model.stepp", "sst"]\n')
+    until(lambda: anna[MODULE])
+    assert "names Model.stepp, which it has not; was Model.step meant?" in served.stderr
+    assert served.stderr.count("which it has not") == 1
+
+
 def test_a_share_outlasts_its_backend_and_ends_when_it_says(network, anna):
     command(network, "share", f"{MODULE}.mean", "awi/anna", "--until", "2020-01-01")
     with refused("had shared|has shared nothing"):
@@ -193,6 +243,10 @@ def test_arguments_are_kept_within_what_the_owner_allows(policy, anna):
             call(1979)
     with refused("n is|first is not given"):
         list(live.numbers(3))
+    # What is checked before it goes to a worker may ask its caller all the same.
+    assert live.asks(lambda first: 2 * first, 1990) == 3980
+    with refused("first is 1979"):
+        live.asks(lambda first: first, 1979)
     policy('[[share]]\nwith = ["awi/*"]\narguments.last = { max = 1999 }\n')
     # A default is an argument, too.
     until_refused(lambda: live.mean(1990), "last is 2000")
@@ -248,3 +302,20 @@ def test_what_is_shared_can_be_read_by_people_and_programs(network, anna):
     ran = network.run("share", f"{MODULE}.mean", "awi/bob")
     assert "awi/bob still may not call it: awi/bob is refused, which comes first" in ran.stderr
     assert '"refused": true' in command(network, "share", MODULE, "--json").stdout
+
+
+@pytest.mark.parametrize("what", ["package", "data/year_*/t.nc", "data/year_1/t.nc"])
+def test_the_policy_lies_beside_packages_and_data_too(network, tmp_path, what):
+    (tmp_path / "package").mkdir()
+    (tmp_path / "package/__init__.py").write_text("__all__ = ['f']\ndef f() -> int: return 1\n")
+    for year in (1, 2):
+        (tmp_path / f"data/year_{year}").mkdir(parents=True)
+        data = xr.Dataset({"t": ("time", [1.0, 2.0])}, {"time": [10 * year, 10 * year + 1]})
+        data.to_netcdf(tmp_path / f"data/year_{year}/t.nc")
+    # Of a pattern, the folder before anything that stands for several.
+    folder = {"package": tmp_path, "data/year_*/t.nc": tmp_path / "data", "data/year_1/t.nc": tmp_path / "data/year_1"}
+    (folder[what] / "landbridge.toml").write_text('[[share]]\nwith = ["awi/*"]\n')
+    served = network.start("serve", str(tmp_path / what), "--as", "geomar/beside", "--json")
+    with lb.connect("awi/anna") as anna:
+        assert dir(anna["geomar/beside"])
+    served.stop()

@@ -270,7 +270,8 @@ class Execution:
     def check(self, running: Running, frame: memoryview | bytearray) -> None:
         """Refuse arguments that do not fit, or that its owner does not allow to this caller."""
         self._arguments(running, frame)
-        running.fetched = None
+        # What was made of them here is not what the method gets, elsewhere; its questions are answered there, too.
+        running.fetched = running.asking = None
 
     def fetch(self, running: Running, frame: memoryview | bytearray) -> None:
         """Get the values of references among encoded arguments; in a thread that may wait for them."""

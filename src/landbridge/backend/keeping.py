@@ -110,16 +110,19 @@ class Keeper:
         kept = self.references.find(subject.object_id, caller, session, grant, subject.method, self._clock())
         if grant is not None and kept.caller != caller and subject.method in ("pin", "grant"):
             raise UnknownMember(f"a granted reference of {self._offer.name}", subject.method, None)
-        # What its owner no longer allows to be made is not given out either.
-        if grant is None:
-            self._offer.check(caller, kept.member)
-        else:
-            self._offer.check(kept.caller, kept.member)
-            self._offer.check_onward(kept.member, kept.caller, caller.institute)
+        self._check(kept, None if grant is None else caller.institute)
         reference = Reference(
             kept, self.references, self._offer.check_onward, self._keeping.opens, self._remember_opened
         )
-        return Served(method, Style.of(method), None, function=partial(method.function, reference))
+        # So that what streams is ended with the rest when its maker may no longer have it made.
+        member = kept.member if grant is None else ""
+        return Served(method, Style.of(method), None, function=partial(method.function, reference), member=member)
+
+    def _check(self, kept: Kept, onward: str | None) -> None:
+        """Refuse what its owner no longer allows to be made, or to go on to another institute."""
+        self._offer.check(kept.caller, kept.member)
+        if onward is not None:
+            self._offer.check_onward(kept.member, kept.caller, onward)
 
     def _remember_opened(self, kept: Kept) -> None:
         """Have few values open at a time: each of those on disk has a descriptor."""
@@ -137,6 +140,7 @@ class Keeper:
         if data.grant is not None:
             who = Caller(data.module.partition("/")[0], SERVICE_PERSON)
         kept = self.references.find(data.value_id, who, None, data.grant, "value", self._clock())
+        self._check(kept, None if data.grant is None else who.institute)
         try:
             return Fetched(kept.value(), 0)  # it takes no further memory
         except FileNotFoundError:

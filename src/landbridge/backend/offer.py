@@ -58,7 +58,8 @@ class Served:
     onward : tuple of str
         Patterns of whom its results may go on to, as references.
     member : str
-        What it is called in the module; empty for what can be asked of kept values.
+        What it is called in the module; of what can be asked of a kept value, what its caller had it made by. Empty for
+        what was granted to others.
     """
 
     method: Method

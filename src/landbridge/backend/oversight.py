@@ -6,7 +6,8 @@ import logging
 from pathlib import Path
 from typing import Protocol
 
-from ..errors import NotConfigured
+from ..errors import NotConfigured, printable
+from ..names import nearest
 from ..security import Caller, Decision, Policy
 from .audit import Audit, digest
 from .offer import Offer
@@ -54,6 +55,10 @@ class Oversight:
 
     def _follow(self, policy: Policy, fault: str = "") -> None:
         self._offer.follow(policy.rules, fault)
+        for name in sorted({name for rule in policy.rules for name in rule.members or ()} - self._known()):
+            meant = nearest(name, self._known())
+            hint = f"; was {meant} meant?" if meant else ""
+            _log.warning("a rule for %s names %s, which it has not%s", self._offer.name, printable(name, 80), hint)
         if self._folder is not None and self._audit is None and policy.audit != "off":
             self._audit = Audit(self._folder)
         if self._audit is not None:
@@ -62,6 +67,10 @@ class Oversight:
             self._audit.note("rules", rules=len(policy.rules), audit=policy.audit, fault=fault)
             if policy.audit == "off":
                 self._end_log()
+
+    def _known(self) -> set[str]:
+        spec = self._offer.spec
+        return {*self._offer.served, *spec.methods, *spec.classes, *spec.datasets}
 
     def look(self) -> bool:
         """Follow what the owner has decided since; True when anything has changed. Called some times a second."""

@@ -182,7 +182,7 @@ class SharedLoop(asyncio.SelectorEventLoop):
         self._was_scheduled = True
         return super().call_at(when, callback, *args, context=self._own(context))
 
-    def create_task(self, coro: Coroutine[Any, Any, _T], **options: Any) -> asyncio.Task[_T]:  # type: ignore[override]
+    def create_task(self, coro: Coroutine[Any, Any, _T], **options: Any) -> asyncio.Task[_T]:  # type: ignore[override] # its options differ by version
         """Have a coroutine run by the loop's own thread, as `asyncio.AbstractEventLoop.create_task` does."""
         return super().create_task(coro, **{**options, "context": self._own(options.get("context"))})
 

@@ -131,7 +131,7 @@ def _load_and_serve(order: _Order, line: Line) -> None:
                 grace_s=order.grace_s,
                 keeping=keeping_for(order.name, order.instance, access),
                 metrics=metrics,
-                folder=_folder_of(order.what, file),
+                folder=folder_of(order.what),
                 ready=ready,
                 stop=stop,
                 lost=lambda text: _log.warning("%s: %s", address, text),
@@ -150,11 +150,14 @@ def _exposed(what: str, address: Address) -> tuple[Exposure, str | None]:
     return exposure(module), module.__file__
 
 
-def _folder_of(what: str, file: str | None) -> Path | None:
-    """Return the folder of what is served; None of a module that Python finds by its name."""
-    if names_data(what):
-        return Path(what).absolute().parent
-    return Path(what).absolute().parent if Path(what).suffix == ".py" and file is not None else None
+def folder_of(what: str) -> Path | None:
+    """Return the folder in which a file, package or pattern lies that is served; None of what Python finds itself."""
+    path = Path(what).absolute()
+    if not names_data(what) and not path.exists():
+        return None
+    # Of a pattern, the folder before anything in it stands for several.
+    named = [place for place, part in enumerate(path.parts) if any(sign in part for sign in "*?[")]
+    return Path(*path.parts[: named[0]]) if named else path.parent
 
 
 def _handed_down(descriptor: int | None) -> socket.socket | None:

@@ -25,7 +25,7 @@ _MEMBERS = "members.json"
 _LOCK = "shares.lock"
 _MOST_SHARES = 10_000
 _LOCK_TIMEOUT_S = 20.0
-_LIMITS = ("calls_per_hour", "concurrent", "bytes_per_hour")
+_LIMITS = ("calls_per_hour", "concurrent")
 
 
 class Shares:
@@ -48,8 +48,10 @@ class Shares:
         """What the module had when it was last served from this computer; None if it never was."""
         if not self._members.exists():
             return None
-        said = json.loads(private_read(self._members))
-        return [each for each in said if isinstance(each, str)] if isinstance(said, list) else []
+        try:
+            return [str(each) for each in json.loads(private_read(self._members))]
+        except (ValueError, TypeError, RecursionError):
+            raise NotConfigured(f"{self._members} is damaged. Serve {self._module} anew: that writes it.") from None
 
     def served(self, members: Iterable[str]) -> None:
         """Take note that the module is served, and what it has."""
@@ -76,19 +78,17 @@ class Shares:
 
     def share(self, rules: Sequence[Rule]) -> tuple[Rule, ...]:
         """Add rules, in place of those for the same people and members; returns all."""
-        return self._change(lambda now: [each for each in now if not any(map(_replaces(each), rules))] + list(rules))
+        anew = {(rule.who, rule.members) for rule in rules}
+        with self._locked():
+            found = (*(rule for rule in self.read() if (rule.who, rule.members) not in anew), *rules)
+            if len(found) > _MOST_SHARES:
+                raise NotConfigured(f"{self._module} has {_MOST_SHARES:,} shares, and takes no more.")
+            private_write(self.path, json.dumps([_to_json(rule) for rule in found], indent=1))
+        return found
 
     def revoke(self, who: Iterable[str], members: frozenset[str] | None) -> tuple[Rule, ...]:
         """Refuse from now on, whatever else is shared; returns all rules."""
         return self.share([Rule(each, members, refuses=True) for each in who])
-
-    def _change(self, change: Any) -> tuple[Rule, ...]:
-        with self._locked():
-            rules = tuple(change(self.read()))
-            if len(rules) > _MOST_SHARES:
-                raise NotConfigured(f"{self._module} has {_MOST_SHARES:,} shares, and takes no more.")
-            private_write(self.path, json.dumps([_to_json(rule) for rule in rules], indent=1))
-        return rules
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
@@ -157,10 +157,6 @@ def _state(path: Path) -> tuple[int, ...] | None:
     return found.st_mtime_ns, found.st_size, found.st_ino
 
 
-def _replaces(old: Rule) -> Any:
-    return lambda new: (new.who, new.members) == (old.who, old.members)
-
-
 def _to_json(rule: Rule) -> dict[str, Any]:
     said: dict[str, Any] = {"who": rule.who}
     if rule.members is not None:
@@ -173,7 +169,7 @@ def _to_json(rule: Rule) -> dict[str, Any]:
 
 def _from_json(said: dict[str, Any]) -> Rule:
     members, until = said.get("members"), said.get("until", math.inf)
-    calls, concurrent, size = limits = [said.get(name) for name in _LIMITS]
+    calls, concurrent = limits = [said.get(name) for name in _LIMITS]
     if not isinstance(until, (int, float)) or not isinstance(said.get("refuses", False), bool):
         raise TypeError("a rule in another form")
     if any(limit is not None and (type(limit) is not int or limit < 1) for limit in limits):
@@ -181,4 +177,4 @@ def _from_json(said: dict[str, Any]) -> Rule:
     if members is not None:
         members = frozenset(".".join(check_member(part) for part in each.split(".")) for each in members)
     who, refuses = check_pattern(said["who"]), said.get("refuses", False)
-    return Rule(who, members, float(until), calls, concurrent, size, refuses=refuses)
+    return Rule(who, members, float(until), calls, concurrent, refuses=refuses)

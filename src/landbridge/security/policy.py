@@ -174,7 +174,7 @@ def decide(
         return Decision(True, f"{caller} belongs to {owner_institute}, which serves {what}", until=until)
     if not current:
         ended = max((rule for rule in concerning if not rule.refuses), key=lambda rule: rule.until, default=None)
-        return Decision(False, _not_shared(caller, owner_institute, module, what, ended))
+        return Decision(False, _not_shared(caller, owner_institute, module, member, ended))
     free = [rule for rule in current if not rule.is_limited]
     shared = f"{what} is shared with {(free or current)[0].who}"
     return Decision(True, shared, () if free else tuple(current), until)
@@ -198,9 +198,11 @@ def _refused(caller: Caller, owner: str, what: str, rule: Rule) -> str:
     return f"{owner} does not let {rule.who} call {what}{end}, and so not {caller}; ask {owner}"
 
 
-def _not_shared(caller: Caller, owner: str, module: str, what: str, ended: Rule | None) -> str:
+def _not_shared(caller: Caller, owner: str, module: str, member: str, ended: Rule | None) -> str:
+    what = f"{module}.{member}"
     if ended is not None:
         said = f"{owner} had shared {what} with {ended.who} until {until_text(ended.until)}"
     else:
         said = f"{owner} has not shared {what} with {caller}"
-    return f"{said}; ask {owner} to share it: landbridge share {what} '{caller}'"
+    shared = f"{module}.{member.partition('.')[0]}"  # a class or data set is shared with all that it has
+    return f"{said}; ask {owner} to share it: landbridge share {shared} '{caller}'"
