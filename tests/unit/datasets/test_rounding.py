@@ -200,7 +200,6 @@ def test_decoded_data_know_their_coordinates():
 
 
 def test_a_written_copy_says_how_it_was_rounded(tmp_path):
-    pytest.importorskip("netCDF4")
     open_lazily(opened(Owner(file())), 7)[["wind"]].to_netcdf(tmp_path / "copy.nc")
     with xr.open_dataset(tmp_path / "copy.nc") as copy:
         assert copy.wind.attrs[ROUNDED_ATTRIBUTE] == 7
