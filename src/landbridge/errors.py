@@ -20,6 +20,7 @@
     ├── CallCancelled        cancelled          (RuntimeError)     ended because somebody cancelled it
     ├── MethodCrashed        crashed            (RuntimeError)     the process that ran the method has ended under it
     ├── ObjectGone           gone               (ReferenceError)   a remote object is no longer there
+    ├── IdentityChanged      identity           (PermissionError)  an institute is not the one that was known so far
     ├── DatasetChanged       changed            (RuntimeError)     a data set is no longer the one that was opened
     ├── RemoteError          remote_error       (+ builtin raised) the method raised
     ├── InternalError        internal           (RuntimeError)     a bug at the other side, with incident id
@@ -49,6 +50,7 @@ __all__ = [
     "CallTimeout",
     "CannotTravel",
     "DatasetChanged",
+    "IdentityChanged",
     "InternalError",
     "InvalidArguments",
     "InvalidName",
@@ -262,6 +264,33 @@ class PermissionDenied(LandbridgeError, PermissionError):
     """The owner has not shared this with whoever asked."""
 
     code = "denied"
+
+
+class IdentityChanged(LandbridgeError, PermissionError):
+    """A module does not prove that it belongs to the institute that was known by this name.
+
+    Either the institute has joined anew, with another root key, or somebody else has its name now. Ask there, by
+    another way, for the fingerprint that ``landbridge whoami`` shows, and compare.
+
+    Parameters
+    ----------
+    institute, module : str
+        The institute, and the module that was asked.
+    known : str
+        Fingerprint of the root key by which the institute is known here.
+    why : str
+        What the module says instead.
+    """
+
+    code = "identity"
+
+    def __init__(self, institute: str, module: str, known: str, why: str) -> None:
+        self.institute, self.known = institute, known
+        super().__init__(
+            f"{module} was not called: {institute} is known here by the root key {known}, and {why}. Somebody else may "
+            f"have its name now, or it has joined anew. Ask {institute}, by telephone say, for the fingerprint that "
+            f"'landbridge whoami' shows there; if it is another one: landbridge trust {institute} FINGERPRINT"
+        )
 
 
 class Busy(LandbridgeError, RuntimeError):

@@ -16,11 +16,13 @@ from typing import NamedTuple
 from .errors import InvalidName
 
 __all__ = [
+    "ISSUER_MODULE",
     "OWNER_INSTITUTE",
     "RESERVED_INSTITUTES",
     "SERVICE_PERSON",
     "Address",
     "check_institute",
+    "check_invited",
     "check_member",
     "check_module",
     "check_person",
@@ -36,7 +38,11 @@ RESERVED_INSTITUTES = frozenset({"lb", "id", OWNER_INSTITUTE, "close"})
 
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,62}")
 _PERSON = re.compile(r"[a-z][a-z0-9_-]{0,62}")
+_INVITED = re.compile(r"_I[0-9a-f]{32}")
 _MEMBER = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,127}")
+
+ISSUER_MODULE = "id"
+"""The module of an institute that lets invited people in and renews credentials; no person can have this name."""
 
 SERVICE_PERSON = "_M"
 """Who a backend is when it serves, and when it calls others itself; no person can have this name."""
@@ -96,9 +102,29 @@ def check_module(text: str) -> str:
     return _check(text, _NAME, "module", _RULE)
 
 
-def check_person(text: str) -> str:
-    """Return `text` if it may name a person (as a module name, and ``-`` too), else raise `InvalidName`."""
-    if text == SERVICE_PERSON:
+def check_invited(text: str) -> str:
+    """Return `text` if it is who an invitation is in the network (``_I`` and 32 hexadecimal digits), else raise."""
+    if not isinstance(text, str) or not _INVITED.fullmatch(text):
+        raise InvalidName(text, "invitation", "it must be _I and 32 hexadecimal digits")
+    return text
+
+
+def check_person(text: str, *, reserved: bool = True) -> str:
+    """Return `text` if it may name a person.
+
+    Parameters
+    ----------
+    text : str
+        The proposed name.
+    reserved : bool
+        Accept what no human can be called: a backend (``_M``), and who has an invitation and nothing else.
+
+    Raises
+    ------
+    InvalidName
+        When it may not: it must be as the name of a module, and may have ``-``, too.
+    """
+    if reserved and isinstance(text, str) and (text == SERVICE_PERSON or _INVITED.fullmatch(text)):
         return text
     return _check(text, _PERSON, "person", "it must be 1 to 63 of a-z, 0-9, _ and -, beginning with a letter")
 

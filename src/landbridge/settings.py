@@ -4,6 +4,9 @@
 
     $XDG_CONFIG_HOME/landbridge/profiles/NAME.toml     url = "nats://…" or urls = ["…", "…"]
                                          NAME.creds    credentials in the usual NATS format
+                                         NAME.enrol    those with which they are renewed
+    $XDG_STATE_HOME/landbridge/known.json              by which root keys institutes are known
+    $XDG_STATE_HOME/landbridge/institutes/NAME/…       keys and members of an institute that is run from here
     $XDG_STATE_HOME/landbridge/local/up.lock           held as long as `landbridge up` lives
                                      broker.json       where its broker listens
 
@@ -36,6 +39,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Profile",
     "RunningBroker",
+    "checked_url",
     "config_dir",
     "forget_broker",
     "hold_up_lock",
@@ -43,6 +47,8 @@ __all__ = [
     "memory_bytes",
     "private_read",
     "private_write",
+    "profile_name",
+    "profiles",
     "read_profile",
     "record_broker",
     "running_broker",
@@ -107,7 +113,7 @@ def selected_url() -> str | None:
         When it is not one.
     """
     url = os.environ.get("LANDBRIDGE_URL")
-    return _checked_url(url, "LANDBRIDGE_URL") if url else None
+    return checked_url(url, "LANDBRIDGE_URL") if url else None
 
 
 def private_write(path: Path, content: str | bytes) -> None:
@@ -209,10 +215,8 @@ def read_profile(name: str) -> Profile:
     NotConfigured
         When there is no such profile, or it is not complete; the text names the file.
     """
-    if not _PROFILE_NAME.fullmatch(name):
-        raise InvalidName(name, "profile", "it must be 1 to 63 of a-z, 0-9, _ and -, beginning with a letter or digit")
     folder = config_dir() / "profiles"
-    file = folder / f"{name}.toml"
+    file = folder / f"{profile_name(name)}.toml"
     try:
         with open(file, "rb") as stream:
             content = stream.read(_MAX_FILE_BYTES)
@@ -226,6 +230,19 @@ def read_profile(name: str) -> Profile:
     creds_file = folder / f"{name}.creds"
     private_read(creds_file)  # says now, not at the first call, what is wrong with it
     return Profile(name, _urls(table, file), creds_file)
+
+
+def profile_name(name: str) -> str:
+    """Return `name` if a profile may be called so, else raise `InvalidName`."""
+    if not _PROFILE_NAME.fullmatch(name):
+        raise InvalidName(name, "profile", "it must be 1 to 63 of a-z, 0-9, _ and -, beginning with a letter or digit")
+    return name
+
+
+def profiles() -> list[str]:
+    """Return the names of the profiles that there are."""
+    folder = config_dir() / "profiles"
+    return sorted(path.stem for path in folder.glob("*.toml") if _PROFILE_NAME.fullmatch(path.stem))
 
 
 def record_broker(broker: RunningBroker) -> None:
@@ -262,7 +279,7 @@ def running_broker() -> RunningBroker | None:
         if not all(isinstance(getattr(broker, key), int if key == "pid" else str) for key in fields):
             raise TypeError("a field has the wrong type")
         for url in (broker.url, broker.websocket_url):
-            _checked_url(url, f"The record {folder / 'broker.json'}")
+            checked_url(url, f"The record {folder / 'broker.json'}")
     except (ValueError, TypeError, RecursionError) as error:
         raise NotConfigured(
             f"Cannot understand {folder / 'broker.json'}: {printable(error, 200)}. "
@@ -317,7 +334,7 @@ def _already_running() -> NotConfigured:
 
 
 def _no_such_profile(name: str, file: Path) -> NotConfigured:
-    known = sorted(path.stem for path in file.parent.glob("*.toml"))
+    known = profiles()
     likely = nearest(name, known)
     hint = f" Did you mean {likely!r}?" if likely else ""
     there = f"Profiles here: {', '.join(known)}." if known else "There are no profiles yet: landbridge join"
@@ -331,10 +348,11 @@ def _urls(table: dict[str, object], file: Path) -> tuple[str, ...]:
     given = table.get("urls", []) if "url" not in table else [table["url"]]
     if ("url" in table) == ("urls" in table) or not isinstance(given, list) or not given:
         raise NotConfigured(f'The profile {file} must say where the broker is, in one line: url = "nats://HOST:4222"')
-    return tuple(_checked_url(url, f"The profile {file}") for url in given)
+    return tuple(checked_url(url, f"The profile {file}") for url in given)
 
 
-def _checked_url(url: object, where: str) -> str:
+def checked_url(url: object, where: str) -> str:
+    """Return `url` if it is the address of a broker, else raise `NotConfigured`; `where` says who has given it."""
     shown = printable(repr(url), 200)
     if not isinstance(url, str):
         raise NotConfigured(f'{where} has {shown} for an address; it must be text: "nats://HOST:4222"')

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import math
+import re
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -21,7 +22,7 @@ from .running import Style
 if TYPE_CHECKING:
     from .served import ServedCall
 
-__all__ = ["Offer", "Served"]
+__all__ = ["Offer", "Proves", "Served"]
 
 Parts = Sequence[bytes | memoryview]
 
@@ -31,6 +32,9 @@ _QUEUE = 1000
 _FIRST_VERB = "open"
 """What everybody asks of a data set first: who may ask this may ask everything."""
 
+Proves = Callable[[object, str, str], "dict[str, str] | None"]
+
+_NONCE = re.compile("[0-9a-f]{32}")
 _DESCRIPTIONS_KEPT = 64
 _CALLERS_KEPT = 1000
 
@@ -96,6 +100,9 @@ class Offer:
         Patterns of whom references to results may go on to, on top of those of a method.
     network_owner : bool
         Whether the owner of the (embedded) network may call everything.
+    proves : callable, optional
+        Gives the proof that we are a module of our institute, for what we say, to whom, and what they sent along; or
+        None, while the institute has not vouched for us.
     clock : callable
         The time of now, in seconds since 1970 UTC.
 
@@ -115,9 +122,11 @@ class Offer:
         share: Sequence[str],
         onward: Sequence[str] = (),
         network_owner: bool,
+        proves: Proves | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._clock = clock
+        self.proves = proves
         self.name = f"{address.institute}/{address.module}"
         self._institute = address.institute
         self._network_owner = network_owner
@@ -216,7 +225,10 @@ class Offer:
         return self._shared_with(caller).names
 
     def describe(self, caller: Caller, wanted: object) -> Parts:
-        """Return the encoded spec of what `caller` may call; `wanted` may name one member that has to be in it."""
+        """Return the encoded spec of what `caller` may call; `wanted` may name one member that has to be in it.
+
+        If it has a ``nonce``, and our institute has vouched for us, a proof of that is in it, too.
+        """
         member = wanted.get("member") if isinstance(wanted, dict) else None
         if isinstance(member, str):
             self.permitted(caller, f"{member}.{_FIRST_VERB}" if member in self.spec.datasets else member)
@@ -228,6 +240,12 @@ class Offer:
                 f"{self._institute} has shared nothing of {self.name} with {caller}; ask "
                 f"{self._institute} to share it: landbridge share {self.name} '{caller}'"
             )
+        nonce, proves = wanted.get("nonce") if isinstance(wanted, dict) else None, self.proves
+        if isinstance(nonce, str) and _NONCE.fullmatch(nonce) and proves is not None:
+            said = self.spec.only(visible).to_json()
+            proof = proves(said, str(caller), nonce)
+            if proof is not None:
+                return wire.encode({**said, "identity": proof})
         described = self._described.get(visible)
         if described is None:
             if len(self._described) >= _DESCRIPTIONS_KEPT:

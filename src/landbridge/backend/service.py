@@ -65,7 +65,7 @@ from .latecomers import Latecomers
 from .longvalues import LongValues
 from .metrics import Counts, Metrics
 from .objects import KeptObject, Objects
-from .offer import Offer, Served
+from .offer import Offer, Proves, Served
 from .oversight import Oversight, PolicySource
 from .questions import answer_questions
 from .runner import STREAMS, Runner
@@ -140,6 +140,8 @@ class Backend:
         What the owner has decided beside what the module says.
     audit : Path, optional
         The folder of the audit log; without it, there is none.
+    proves : callable, optional
+        Gives the proof that the module is of its institute; see `Offer`.
 
     Raises
     ------
@@ -160,10 +162,11 @@ class Backend:
         keeping: Keeping | None = None,
         policy: PolicySource | None = None,
         audit: Path | None = None,
+        proves: Proves | None = None,
     ) -> None:
         self.address = address
         self.instance = instance
-        self._offer = Offer(address, exposed, share=share, onward=onward, network_owner=network_owner)
+        self._offer = Offer(address, exposed, share=share, onward=onward, network_owner=network_owner, proves=proves)
         self.name, self.spec = self._offer.name, self._offer.spec
         self._oversight = Oversight(self._offer, policy, audit)
         self._objects = Objects(self.name, instance)

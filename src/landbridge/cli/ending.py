@@ -43,6 +43,7 @@ EXIT_CODES: dict[str, int] = {
     "cannot_travel": 3,
     "too_large": 3,
     "denied": 4,
+    "identity": 4,
     "unknown_module": UNREACHABLE,
     "unknown_member": UNREACHABLE,
     "busy": UNREACHABLE,

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..names import parse_address
+from ..names import ISSUER_MODULE, Address, parse_address
+from ..security import SERVICE_INSTITUTE
 from .console import say, show, show_json, table
 from .network import connected, listed_modules
 
@@ -22,13 +23,18 @@ def ls(*, profile: str | None = None, json: bool = False) -> None:
         Print a JSON list.
     """
     with connected(profile) as link:
-        modules = [entry for entry in listed_modules(link) if parse_address(entry["module"]).institute != "lb"]
+        modules = [entry for entry in listed_modules(link) if not _is_own(parse_address(entry["module"]))]
     if json:
         show_json([{**entry, "online": entry["backends"] > 0} for entry in modules])
     elif modules:
         show(table(("module", "state", "about"), [(each["module"], _state(each), each["summary"]) for each in modules]))
     else:
         say("No modules yet. Serve one: landbridge serve FILE.py --as INSTITUTE/MODULE")
+
+
+def _is_own(address: Address) -> bool:
+    """Whether a module is one of those by which the network and its institutes are run."""
+    return address.institute == SERVICE_INSTITUTE or address.module == ISSUER_MODULE
 
 
 def _state(entry: dict[str, Any]) -> str:

@@ -22,6 +22,8 @@ class Access:
         Gives the credential's token, read anew at each connection.
     sign : callable
         Signs the broker's challenge with the credential's key.
+    network : str
+        Which network it is: the public key of its account of calls; empty where nobody knows.
     profile : str, optional
         What was asked for, so that another process can ask for the same.
     urls_now : callable, optional
@@ -33,5 +35,6 @@ class Access:
     person: str
     user_jwt: Callable[[], str] = field(repr=False)
     sign: Callable[[bytes], bytes] = field(repr=False)
+    network: str = ""
     profile: str | None = None
     urls_now: Callable[[], tuple[str, ...]] | None = field(default=None, repr=False)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import secrets
 from typing import TYPE_CHECKING
 
 from .. import wire
@@ -10,6 +11,7 @@ from ..contract import ModuleSpec
 from ..errors import CallLost, CallTimeout, Malformed, TooLarge
 from ..names import Address
 from ..protocol import DESCRIBE
+from .known import check_module_of
 from .observers import Collecting, Waiting
 from .receiving import decoded
 
@@ -83,9 +85,12 @@ async def describe(link: Link, where: Address) -> ModuleSpec:
         When there is no such module, or nobody serves it now.
     UnknownMember, PermissionDenied
         When there is no such member, or it is not shared with this caller.
+    IdentityChanged
+        When it is not of the institute that is known here by its name.
     """
     name = f"{where.institute}/{where.module}"
-    wanted: dict[str, object] = {} if where.member is None else {"member": where.member}
+    nonce = secrets.token_hex(16)
+    wanted: dict[str, object] = {"nonce": nonce} if where.member is None else {"nonce": nonce, "member": where.member}
     try:
         described = await call(link, where._replace(member=DESCRIBE), wanted, timeout_s=_DESCRIBE_TIMEOUT_S)
     except CallTimeout:
@@ -93,6 +98,8 @@ async def describe(link: Link, where: Address) -> ModuleSpec:
             f"{name} did not say within {_DESCRIBE_TIMEOUT_S:g} s what it offers: its backend is frozen, overloaded"
             f" or cut off. Ask {where.institute} to look after it, or see what else is online: landbridge ls"
         ) from None
+    access = link.access
+    check_module_of(where, described, network=access.network, me=f"{access.institute}/{access.person}", nonce=nonce)
     spec = ModuleSpec.from_json(described)
     if spec.name != name:
         raise Malformed(f"{name} describes itself as {spec.name}")

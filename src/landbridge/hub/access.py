@@ -2,25 +2,25 @@
 
 from __future__ import annotations
 
-import getpass
 import os
-import re
 import secrets
 import time
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 
 from ..client.access import Access
 from ..client.loop import wait_for
-from ..errors import InvalidName, NotConfigured
-from ..names import OWNER_INSTITUTE, check_institute, check_person
+from ..errors import NotConfigured
+from ..names import OWNER_INSTITUTE, SERVICE_PERSON, check_institute, check_person
 from ..security import Credentials
-from ..settings import local_dir, private_read, read_profile, running_broker, selected_profile, selected_url
+from ..settings import local_dir, profiles, read_profile, running_broker, selected_profile, selected_url
+from .institutes import Institute, institute_of
 from .issue import mint, sign
 from .keys import KEYS_FILE, NetworkKeys
+from .owner import owner_person
+from .renewal import Renewed
 
-__all__ = ["local_access", "local_urls", "owner_person", "resolve"]
+__all__ = ["chosen_profile", "local_access", "local_urls", "resolve", "serving_access"]
 
 _RENEW_BEFORE_S = 24 * 3600
 
@@ -38,7 +38,7 @@ def resolve(profile: str | None = None) -> Access:
     NotConfigured
         When nothing says which network, and none runs here; or when what is stored cannot be used.
     """
-    return replace(_resolve(profile or selected_profile(), selected_url()), profile=profile)
+    return replace(_resolve(chosen_profile(profile), selected_url()), profile=profile)
 
 
 def _resolve(chosen: str | None, url: str | None) -> Access:
@@ -49,11 +49,31 @@ def _resolve(chosen: str | None, url: str | None) -> Access:
         check_institute(institute, reserved=institute == OWNER_INSTITUTE)
         return local_access(institute, check_person(person), url=url)
     stored = read_profile(chosen)
-    credentials = Credentials.parse(_text(stored.creds_file))
-    caller = credentials.caller
-    # Read anew at each connection, so that a renewed file is used without a restart.
-    held = _Stored(stored.creds_file, credentials)
-    return Access((url,) if url else stored.urls, caller.institute, caller.person, held.user_jwt, held.sign)
+    held = Renewed(stored)
+    caller = held.credentials.caller
+    return Access(
+        (url,) if url else stored.urls, caller.institute, caller.person, held.user_jwt, held.sign,
+        network=held.credentials.network,
+    )  # fmt: skip
+
+
+def chosen_profile(profile: str | None = None) -> str | None:
+    """Return the profile that is meant: the one named, that of the environment, or the only one there is.
+
+    None means the network of this computer, which comes first wherever there is one.
+    """
+    named = profile or selected_profile()
+    if named is not None or (local_dir() / KEYS_FILE).exists():
+        return named
+    known = profiles()
+    return known[0] if len(known) == 1 else None
+
+
+def serving_access(ours: Institute, module: str) -> Access:
+    """Return how to serve a module of an institute whose keys are here: with a credential that is issued now."""
+    held = _Serving(ours, module)
+    urls = read_profile(ours.profile).urls
+    return Access(urls, ours.name, SERVICE_PERSON, held.user_jwt, held.sign, network=ours.network, profile=ours.profile)
 
 
 def local_access(institute: str, person: str, modules: Sequence[str] = (), *, url: str | None = None) -> Access:
@@ -68,7 +88,8 @@ def local_access(institute: str, person: str, modules: Sequence[str] = (), *, ur
     if broker is None and url is None:
         raise NotConfigured(
             "No network is configured, and none runs on this computer. Start one in another terminal: landbridge up; "
-            "or name the one you were invited to: LANDBRIDGE_PROFILE=NAME"
+            f"or name the one you have joined ({', '.join(profiles()) or 'none yet: landbridge join'}): "
+            "LANDBRIDGE_PROFILE=NAME"
         )
     urls = tuple(each for each in (url or (broker and broker.url),) if each)
     if not (local_dir() / KEYS_FILE).exists():
@@ -81,7 +102,7 @@ def local_access(institute: str, person: str, modules: Sequence[str] = (), *, ur
     )
     held = _Issued(credentials, institute, person, modules)
     where = local_urls if url is None else None
-    return Access(urls, institute, person, held.user_jwt, held.sign, urls_now=where)
+    return Access(urls, institute, person, held.user_jwt, held.sign, network=credentials.network, urls_now=where)
 
 
 def local_urls() -> tuple[str, ...]:
@@ -109,23 +130,6 @@ def _is_alive(pid: int) -> bool:
         return False
 
 
-def owner_person() -> str:
-    """Return what the owner of this computer's network is called there: the login name, made a valid name."""
-    try:
-        login = getpass.getuser()
-    except (OSError, KeyError):  # no such user in the system's list, as in some containers
-        login = ""
-    name = re.sub(r"[^a-z0-9_-]", "-", login.lower())[:63]
-    try:
-        return check_person(name)
-    except InvalidName:  # empty, or beginning with a digit
-        return "me"
-
-
-def _text(file: Path) -> str:
-    return private_read(file).decode("utf-8", "replace")  # what is no text holds no credential, and is told so
-
-
 class _Issued:
     """A credential of this computer's own network, issued anew a day before it expires."""
 
@@ -145,15 +149,20 @@ class _Issued:
         return self._credentials.sign(nonce)
 
 
-class _Stored:
-    """A credential in a file that somebody else renews."""
+class _Serving:
+    """A credential of an institute whose keys are here, issued anew when a day of its life is over."""
 
-    def __init__(self, file: Path, credentials: Credentials) -> None:
-        self._file = file
-        self._credentials = credentials
+    def __init__(self, ours: Institute, module: str) -> None:
+        self._ours, self._module = ours, module
+        self._credentials = ours.own_credentials(SERVICE_PERSON, [module], now=int(time.time()))
 
     def user_jwt(self) -> str:
-        self._credentials = Credentials.parse(_text(self._file))
+        now = int(time.time())
+        # Read anew: the keys may have been changed meanwhile, so that what they signed before is no longer good.
+        ours = institute_of(self._ours.profile) or self._ours
+        if ours != self._ours or now - (self._credentials.issued or 0) > _RENEW_BEFORE_S:
+            self._ours = ours
+            self._credentials = ours.own_credentials(SERVICE_PERSON, [self._module], now=now)
         return self._credentials.jwt
 
     def sign(self, nonce: bytes) -> bytes:

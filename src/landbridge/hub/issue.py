@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-import asyncio
-import os
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 
-from ..errors import NotConfigured
 from ..names import OWNER_INSTITUTE, check_institute, check_module, check_person
 from ..security import SERVICE_INSTITUTE, Credentials, Role, new_key, user_jwt
-from ..settings import running_broker, try_lock
+from ..settings import running_broker
 from .keys import KEYS_FILE, NetworkKeys
+from .locks import alone_with
 
-__all__ = ["DEFAULT_LIFETIME_S", "keys_lock", "mint", "sign"]
+__all__ = ["DEFAULT_LIFETIME_S", "change_keys", "keys_lock", "mint", "sign"]
 
 DEFAULT_LIFETIME_S = 30 * 24 * 3600
 """How long a credential of the local network is valid, in seconds."""
-
-_LOCK_TIMEOUT_S = 20.0
 
 
 async def mint(
@@ -65,6 +61,8 @@ async def mint(
         When one of the names may not be one; nothing was changed then.
     NotConfigured
         When this computer owns no network.
+    PermissionDenied
+        When the institute has joined with keys of its own.
     BrokerUnreachable
         When the running broker could not be told of a new institute; it has not joined then.
     """
@@ -77,7 +75,7 @@ async def mint(
 
     keys = NetworkKeys.load(keys_dir)
     if institute not in keys.institutes:
-        keys = await _join(keys_dir, institute, now=now, random=random, urls=urls)
+        keys = await change_keys(keys_dir, lambda keys: keys.add_institute(institute, random, now=now), urls=urls)
     return sign(keys, institute, person, served, now=now, random=random, lifetime_s=lifetime_s)
 
 
@@ -113,50 +111,58 @@ def sign(
     return Credentials(token, user.seed)
 
 
-@asynccontextmanager
-async def keys_lock(keys_dir: Path) -> AsyncIterator[None]:
+def keys_lock(keys_dir: Path) -> AbstractAsyncContextManager[None]:
     """Keep other processes and tasks from changing the keys while the context is open.
 
     Whoever starts the broker holds it from loading the keys until `running_broker` tells where it listens: an
-    institute that joins in between would be unknown to the broker.
+    institute that joins in between would be unknown to the broker. Raises as `alone_with`.
+    """
+    return alone_with(keys_dir / KEYS_FILE)
+
+
+async def change_keys(
+    keys_dir: Path,
+    changed: Callable[[NetworkKeys], NetworkKeys],
+    *,
+    urls: Sequence[str] | None = None,
+    takes_away: bool = False,
+) -> NetworkKeys:
+    """Change the keys of the network, tell the broker, and return them.
+
+    Parameters
+    ----------
+    keys_dir : Path
+        Where they are kept.
+    changed : callable
+        Returns the keys as they are to be, from those of now; the same if nothing is to be changed. What it raises is
+        raised here, and nothing is changed.
+    urls : sequence of str, optional
+        Brokers to tell; by default the one that runs here. Without any, it is told when it starts.
+    takes_away : bool
+        Whether somebody is to be shut out: then it is kept even if the broker cannot be told, and told when it starts.
 
     Raises
     ------
-    NotConfigured
-        When somebody else holds it for 20 s.
+    BrokerUnreachable
+        When the running broker could not be told; unless it takes away, nothing was changed then.
     """
-    handle = os.open(keys_dir / f"{KEYS_FILE}.lock", os.O_RDWR | os.O_CREAT, 0o600)
-    try:
-        deadline = asyncio.get_running_loop().time() + _LOCK_TIMEOUT_S
-        # Asked for again and again instead of waited for: the holder may be another task of this very loop.
-        while not try_lock(handle):
-            if asyncio.get_running_loop().time() > deadline:
-                raise NotConfigured(
-                    f"The keys in {keys_dir} have been in use by another process for {_LOCK_TIMEOUT_S:g} s. "
-                    "See whether a landbridge command hangs, end it, and try again."
-                )
-            await asyncio.sleep(0.01)
-        yield
-    finally:
-        os.close(handle)  # gives the lock back, as the end of the process would
-
-
-async def _join(
-    keys_dir: Path, institute: str, *, now: int, random: Callable[[int], bytes], urls: Sequence[str] | None
-) -> NetworkKeys:
     async with keys_lock(keys_dir):
-        keys = NetworkKeys.load(keys_dir)
-        if institute in keys.institutes:
+        before = NetworkKeys.load(keys_dir)
+        keys = changed(before)
+        if keys is before:
             return keys
-        keys = keys.add_institute(institute, random, now=now)
         if urls is None:
             broker = running_broker()
             urls = [broker.url] if broker else []
         # First told, then kept: a crash in between leaves scopes that nobody has the keys of, which harm nobody. The
-        # other way round, the institute would count as joined while no broker accepts its people.
-        if urls:
+        # other way round, the institute would count as joined while no broker accepts its people. But who was shut out
+        # must not be let in again by what was kept before.
+        if takes_away:
+            keys.save(keys_dir)
+        if urls and keys.changed != before.changed:
             await _tell(urls, keys)
-        keys.save(keys_dir)
+        if not takes_away:
+            keys.save(keys_dir)
         return keys
 
 

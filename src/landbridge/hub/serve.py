@@ -19,11 +19,13 @@ from ..broker import Closed, Connection, Denied, Disconnected, Event, Reconnecte
 from ..client.access import Access
 from ..errors import BrokerUnreachable, PermissionDenied
 from ..names import SERVICE_PERSON, Address, check_institute, check_module
-from ..security import check_pattern
-from ..settings import selected_profile, selected_url
-from .access import local_access, resolve
+from ..security import check_pattern, decode_jwt
+from ..settings import selected_url
+from .access import chosen_profile, local_access, resolve, serving_access
 from .backends import audit_folder
+from .institutes import institute_of
 from .policies import FilePolicy, Shares
+from .vouching import Vouched
 
 __all__ = ["access_for_serving", "is_own_network", "serve"]
 
@@ -34,12 +36,12 @@ _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = -1, -3, -8  # malloc.h of g
 def access_for_serving(address: Address, profile: str | None = None) -> Access:
     """Return how to enter the network in order to serve the module at `address`.
 
-    On this computer's own network the credential is issued now; elsewhere it is the profile's.
+    Where the institute's keys are on this computer the credential is issued now; elsewhere it is the profile's.
 
     Raises
     ------
     PermissionDenied
-        When the profile's credential is of another institute.
+        When the profile's credential is of another institute, or does not name the module.
     NotConfigured
         When there is no network, or the profile cannot be used.
     """
@@ -48,10 +50,21 @@ def access_for_serving(address: Address, profile: str | None = None) -> Access:
     if is_own_network(profile):
         return local_access(address.institute, SERVICE_PERSON, [address.module], url=selected_url())
     access = resolve(profile)
+    name = chosen_profile(profile) or ""
     if access.institute != address.institute:
         raise PermissionDenied(
-            f"The profile {profile or selected_profile()!r} is of {access.institute}, so it cannot serve {address}. "
+            f"The profile {name!r} is of {access.institute}, so it cannot serve {address}. "
             f"Serve it --as {access.institute}/{address.module}, or choose a profile of {address.institute}."
+        )
+    ours = institute_of(name)
+    if ours is not None:
+        return serving_access(ours, address.module)
+    modules = decode_jwt(access.user_jwt())["nats"].get("tags", ())
+    if f"module:{address.module}" not in modules:
+        raise PermissionDenied(
+            f"{access.institute}/{access.person} may not serve {address}: the credential of profile {name!r} does not "
+            f"name it. Ask {access.institute} for one that does: "
+            f"landbridge invite person {access.person} --serve {address.module}"
         )
     return access
 
@@ -119,10 +132,12 @@ async def serve(
         When no broker answers, or the connection has ended for good.
     """
     patterns = [check_pattern(pattern) for pattern in share]
+    vouched = None if is_own_network(access.profile) else Vouched(address, access)
     backend = Backend(
         address, exposed,
         instance=instance, share=patterns, onward=onward, network_owner=network_owner, workers=workers, keeping=keeping,
         policy=FilePolicy(str(address), folder), audit=audit_folder(str(address), instance),
+        proves=None if vouched is None else vouched.proves,
     )  # fmt: skip
     Shares(str(address)).served([*backend.spec.methods, *backend.spec.classes, *backend.spec.datasets])
     ended: list[str] = []
@@ -169,10 +184,16 @@ async def serve(
             await stop.wait()
 
     showing = asyncio.create_task(show_metrics(metrics)) if metrics is not None else None
+    vouching = None
+    if vouched is not None:
+        await vouched.ask_first()
+        vouching = asyncio.create_task(vouched.keep())
     try:
         await backend.serve(connection, lambda: None if denied else ready(backend), stop, grace_s=grace_s)
     finally:
         stop.set()
+        if vouching is not None:
+            vouching.cancel()
         if showing is not None:
             await showing
         await connection.close()
@@ -205,5 +226,5 @@ def _keep_freed_memory() -> None:
 
 def is_own_network(profile: str | None = None) -> bool:
     """Whether what `profile` or the environment chooses is the network that this computer owns."""
-    chosen = profile or selected_profile()
+    chosen = chosen_profile(profile)
     return chosen is None or "/" in chosen

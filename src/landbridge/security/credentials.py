@@ -105,6 +105,17 @@ class Credentials:
         return next(iter(self._tagged("institute")), None)
 
     @property
+    def network(self) -> str:
+        """The network it is for: public key of its account of calls; empty for the operator's own users."""
+        return str(_read(self.jwt)["nats"].get("issuer_account", ""))
+
+    @property
+    def issued(self) -> int | None:
+        """When it was issued, in seconds since 1970 UTC; None if it does not say."""
+        found = _read(self.jwt).get("iat")
+        return found if isinstance(found, int) else None
+
+    @property
     def modules(self) -> tuple[str, ...]:
         """Names of the modules it may serve."""
         return self._tagged("module")

@@ -1,23 +1,19 @@
 """Grants: an owner's signed leave for an institute to have a value that the owner keeps for somebody else.
 
 A caller passes a reference to a method at a third institute; the backend there fetches the value itself, and shows the
-grant that its owner gave the caller for it. The text is ``base64url(JSON).base64url(Ed25519 signature)``, signed by the
-module's own key, and good for one value, one institute and some minutes. Nobody but its owner has to understand it.
+grant that its owner gave the caller for it. It is a statement signed by the module's own key, good for one value, one
+institute and some minutes. Nobody but its owner has to understand it.
 """
 
 from __future__ import annotations
 
-import base64
-import binascii
-import json
 from dataclasses import asdict, dataclass
 
 from ..errors import PermissionDenied
-from .nkey import KeyPair, verify_signature
+from .nkey import KeyPair
+from .statements import read_statement, sign_statement
 
 __all__ = ["Grant", "read_grant", "sign_grant"]
-
-_LONGEST = 2048
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,8 +49,7 @@ def sign_grant(grant: Grant, key: KeyPair) -> str:
     >>> read_grant(sign_grant(grant, key), key.public, now=1_700_000_000) == grant
     True
     """
-    said = json.dumps(asdict(grant), separators=(",", ":"), sort_keys=True).encode()
-    return f"{_text(said)}.{_text(key.sign(said))}"
+    return sign_statement("grant", asdict(grant), key)
 
 
 def read_grant(text: str, public: str, *, now: float) -> Grant:
@@ -74,13 +69,10 @@ def read_grant(text: str, public: str, *, now: float) -> Grant:
     PermissionDenied
         When we did not sign it, or it has ended.
     """
-    said, _, signature = text.partition(".")
     try:
-        signed = _bytes(said)
-        if len(text) > _LONGEST or not verify_signature(public, signed, _bytes(signature)):
-            raise ValueError
-        grant = Grant(**json.loads(signed))
-    except (ValueError, TypeError, binascii.Error):
+        said = read_statement("grant", text, by=public)
+        grant = Grant(said["module"], said["value_id"], said["institute"], said["until"])
+    except (PermissionDenied, KeyError):
         raise PermissionDenied(
             "The grant that was shown for a reference is not one of its owner's. Pass the reference itself to the "
             "method; its grant is asked for on the way."
@@ -91,11 +83,3 @@ def read_grant(text: str, public: str, *, now: float) -> Grant:
             "reference is given a new one."
         )
     return grant
-
-
-def _text(data: bytes) -> str:
-    return base64.urlsafe_b64encode(data).decode("ascii").rstrip("=")
-
-
-def _bytes(text: str) -> bytes:
-    return base64.b64decode(text.encode("ascii") + b"=" * (-len(text) % 4), altchars=b"-_", validate=True)

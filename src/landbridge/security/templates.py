@@ -37,7 +37,8 @@ _SERVICE_PROTOCOL = tuple(f"$SRV.{verb}{rest}" for verb in ("PING", "INFO", "STA
 _PUBLISH: dict[Role, tuple[str, ...]] = {
     "person": _CALLS,
     "serve": (*_CALLS, _ANSWERS, "lb.cat.i.M", "lb.out.i.M.>", "lb.pull.JOBS_i.M", "$JS.ACK.JOBS_i.M.>"),
-    "enrol": ("lb.call.i.N.i.id.renew",),
+    # Whoever was invited, or whose credential has expired, can ask the institute's issuer, and nobody else.
+    "enrol": ("lb.call.i.N.i.id.>", "lb.ctl.i.N.i.id.>"),
     "leaf": (
         *("lb.call.i.>", "lb.ctl.i.>", "lb.job.i.>", "lb.out.i.>", "lb.cat.i.>"),
         *("lb.pull.JOBS_i.*", "$JS.ACK.JOBS_i.>", _ANSWERS),
@@ -75,7 +76,7 @@ def template(role: Role, institute: str) -> dict[str, Any]:
     Examples
     --------
     >>> template("enrol", "awi")["pub"]
-    {'allow': ['lb.call.awi.{{name()}}.awi.id.renew']}
+    {'allow': ['lb.call.awi.{{name()}}.awi.id.>', 'lb.ctl.awi.{{name()}}.awi.id.>']}
     """
     tokens = {"i": check_institute(institute, reserved=True), "N": "{{name()}}", "M": "{{tag(module)}}"}
     tokens["JOBS_i"] = f"JOBS_{institute}"

@@ -114,7 +114,8 @@ def test_enrol_token_can_only_ask_for_renewal(network):
     try:
         assert not client.refuses_publish("lb.call.gfz.eve.gfz.id.renew", reply="_INBOX.gfz.eve.c.i.0")
         assert client.refuses_publish("lb.call.gfz.eve.awi.stats.mean")
-        assert client.refuses_publish("lb.call.gfz.eve.gfz.id.other")
+        assert client.refuses_publish("lb.call.gfz.eve.gfz.ids.renew")
+        assert client.refuses_publish("lb.call.gfz.bob.gfz.id.renew")
         assert client.refuses_subscribe("lb.cat.*.*")
     finally:
         client.close()

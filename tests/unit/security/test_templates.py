@@ -64,7 +64,7 @@ def test_roles_of_people_are_exactly_these():
     calls = ["lb.call.awi.{{name()}}.>", "lb.ctl.awi.{{name()}}.>", "lb.job.awi.{{name()}}.>"]
     assert allowed("person", "pub") == calls
     assert allowed("person", "sub") == ["_INBOX.awi.{{name()}}.*.*.*", "lb.cat.*.*"]
-    assert allowed("enrol", "pub") == ["lb.call.awi.{{name()}}.awi.id.renew"]
+    assert allowed("enrol", "pub") == ["lb.call.awi.{{name()}}.awi.id.>", "lb.ctl.awi.{{name()}}.awi.id.>"]
     assert allowed("serve", "pub") == [
         *calls,
         "_INBOX.*.*.*.*.*",

@@ -1,0 +1,88 @@
+"""``landbridge trust``: by which root keys institutes are known here."""
+
+from __future__ import annotations
+
+import re
+
+from ..client.known import know, known_institutes
+from ..client.lookup import call
+from ..client.loop import wait_for
+from ..errors import LandbridgeError, Malformed, NotConfigured
+from ..names import ISSUER_MODULE, Address, check_institute
+from ..security import SERVICE_INSTITUTE, fingerprint, read_charter
+from .console import say, show, show_json, table
+from .ending import UsageError
+from .network import connected
+
+__all__ = ["trust"]
+
+_FINGERPRINT = re.compile(r"[a-z2-7]{4}(-[a-z2-7]{4}){5}")
+_TIMEOUT_S = 10.0
+
+
+def trust(
+    institute: str | None = None, print_of_root: str | None = None, /, *, profile: str | None = None, json: bool = False
+) -> None:
+    """Show by which fingerprint an institute is known here, or know it by another one from now on.
+
+    An institute is known from the first time that one of its modules is asked. If its root key is another one later,
+    nothing of it is called until you say so.
+
+    Parameters
+    ----------
+    institute
+        Which one; without it, all that are known are shown.
+    print_of_root
+        Its fingerprint, as landbridge whoami shows it there. Have it told to you by another way than this network.
+    profile
+        Which network, and as whom; by default the network of this computer, or the only one you have joined.
+    json
+        Print JSON.
+    """
+    if print_of_root is not None and not _FINGERPRINT.fullmatch(print_of_root):
+        raise UsageError(f"{print_of_root!r} is no fingerprint: six groups of four letters and digits are wanted.")
+    with connected(profile) as link:
+        network = link.access.network
+        if not network:
+            raise NotConfigured("The credential does not say which network it is for, so nothing can be known of it.")
+        known = known_institutes().get(network, {})
+        if institute is None:
+            _show_all(known, json=json)
+            return
+        check_institute(institute)
+        said = wait_for(call(link, Address(SERVICE_INSTITUTE, ISSUER_MODULE, "institutes"), {}, timeout_s=_TIMEOUT_S))
+        now = _fingerprint_in(said, institute)
+    if print_of_root is not None:
+        know(network, institute, print_of_root)
+        say(f"{institute} is known by {print_of_root} from now on.")
+        if now != print_of_root:
+            say(f"Whoever has its name in the network now has another root key ({now or 'none'}): that is refused.")
+    facts = {"institute": institute, "known": print_of_root or known.get(institute, ""), "now": now}
+    if json:
+        show_json(facts)
+    elif print_of_root is None:
+        show(f"known here       {facts['known'] or 'not yet'}\nin the network   {now or 'has no root key there'}")
+        if now and now != facts["known"]:
+            say(f"If {institute} has told you that this is its fingerprint: landbridge trust {institute} {now}")
+
+
+def _show_all(known: dict[str, str], *, json: bool) -> None:
+    if json:
+        show_json([{"institute": name, "known": each} for name, each in sorted(known.items())])
+    elif known:
+        show(table(("institute", "known by"), sorted(known.items())))
+    else:
+        say("No institute of this network is known yet.")
+
+
+def _fingerprint_in(said: object, institute: str) -> str:
+    if not isinstance(said, dict):
+        raise Malformed("what the network says of its institutes is no table")
+    text = said.get(institute)
+    if not isinstance(text, str):
+        return ""
+    try:
+        charter = read_charter(text)
+    except LandbridgeError:
+        return ""
+    return fingerprint(charter.root) if charter.institute == institute else ""

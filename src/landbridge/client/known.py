@@ -1,0 +1,110 @@
+"""By which root keys institutes are known here, and whether a module is of the institute that is known.
+
+An institute's root key is learned the first time one of its modules is asked (or when one joins it), and from then on
+modules of this institute must prove that they are of it: its root key has signed the module's key, and that has signed
+what the module says of itself, together with a number that we made up. So whoever gets hold of the institute's name,
+from the operator of the network say, is not taken for it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+
+from ..errors import IdentityChanged, NotConfigured, PermissionDenied
+from ..names import OWNER_INSTITUTE, Address, check_institute
+from ..security import SERVICE_INSTITUTE, fingerprint, proven_root
+from ..settings import private_read, private_write, state_dir, try_lock
+
+__all__ = ["Known", "check_module_of", "know", "known_institutes"]
+
+_FILE = "known.json"
+_LIMIT_BYTES = 16 * 1024 * 1024
+_LOCK_TIMEOUT_S = 5.0
+_UNROOTED = frozenset({SERVICE_INSTITUTE, OWNER_INSTITUTE})  # those of whoever runs the network
+
+
+class Known(dict[str, dict[str, str]]):
+    """Fingerprints of root keys, by network (the public key of its account of calls) and institute."""
+
+
+def known_institutes() -> Known:
+    """Return by which root keys institutes are known here.
+
+    Raises
+    ------
+    NotConfigured
+        When the file was damaged.
+    """
+    path = state_dir() / _FILE
+    if not path.exists():
+        return Known()
+    try:
+        found = json.loads(private_read(path, limit_bytes=_LIMIT_BYTES))
+        return Known({str(network): {str(i): str(f) for i, f in each.items()} for network, each in found.items()})
+    except (ValueError, AttributeError, RecursionError):
+        raise NotConfigured(
+            f"By which keys institutes are known here cannot be read: {path} is damaged. Restore it from a backup; or "
+            "remove it, and they are learned anew when they are next called."
+        ) from None
+
+
+def know(network: str, institute: str, print_of_root: str) -> None:
+    """Know an institute by the fingerprint of its root key from now on."""
+    path = state_dir() / _FILE
+    handle = os.open(path.with_name(f"{_FILE}.lock"), os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        deadline = time.monotonic() + _LOCK_TIMEOUT_S
+        while not try_lock(handle):
+            if time.monotonic() > deadline:
+                raise NotConfigured(f"{path} has been in use by another process for {_LOCK_TIMEOUT_S:g} s. End it.")
+            time.sleep(0.005)
+        known = known_institutes()
+        known[network] = {**known.get(network, {}), check_institute(institute): print_of_root}
+        private_write(path, json.dumps(known, indent=1, sort_keys=True) + "\n")
+    finally:
+        os.close(handle)
+
+
+def check_module_of(where: Address, described: object, *, network: str, me: str, nonce: str) -> None:
+    """Refuse a module that is not of the institute that is known by its name; learn one that is new.
+
+    Parameters
+    ----------
+    where : Address
+        The module.
+    described : object
+        What it said of itself, as it travelled; a proof is taken out of it.
+    network : str
+        The network: public key of its account of calls.
+    me : str
+        Who asked, as ``institute/person``.
+    nonce : str
+        The number that was sent along.
+
+    Raises
+    ------
+    IdentityChanged
+        When the institute is known by another root key, or the module proves nothing.
+    """
+    proof = described.pop("identity", None) if isinstance(described, dict) else None
+    if not network or where.institute in _UNROOTED:
+        return
+    name = f"{where.institute}/{where.module}"
+    known = known_institutes().get(network, {}).get(where.institute)
+    if known is None and proof is None:
+        return
+    try:
+        root = proven_root(
+            described, proof,
+            network=network, institute=where.institute, module=where.module, to=me, nonce=nonce, now=time.time(),
+        )  # fmt: skip
+    except PermissionDenied as error:
+        if known is None:
+            raise
+        raise IdentityChanged(where.institute, name, known, f"the module does not prove to be its: {error}") from None
+    if known is None:
+        know(network, where.institute, fingerprint(root))
+    elif known != fingerprint(root):
+        raise IdentityChanged(where.institute, name, known, f"the module is one of {fingerprint(root)}")
