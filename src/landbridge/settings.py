@@ -2,10 +2,16 @@
 
 ::
 
-    $XDG_CONFIG_HOME/landbridge/profiles/NAME.toml     url = "nats://…" or urls = ["…", "…"]
+    $XDG_CONFIG_HOME/landbridge/profiles/NAME.toml     url = "nats://…" or urls = ["…", "…"]; where it is encrypted
+                                                       also ca, certificate, key = "FILE", relative to this folder
                                          NAME.creds    credentials in the usual NATS format
     $XDG_STATE_HOME/landbridge/local/up.lock           held as long as `landbridge up` lives
                                      broker.json       where its broker listens
+                                     broker/pinned.pem the certificate that it shows, if it is encrypted
+
+LANDBRIDGE_URL names the broker in place of a profile's address; LANDBRIDGE_CA, LANDBRIDGE_CERTIFICATE and
+LANDBRIDGE_KEY then are the files that a profile has under ``ca``, ``certificate`` and ``key``. The last two also hold
+for the network of this computer, where no authority is needed.
 
 The environment is read at each call, never at import. What holds keys is readable by its owner only: written so, and
 refused when it is found otherwise.
@@ -22,13 +28,14 @@ import tempfile
 import time
 import tomllib
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from .errors import InvalidName, NotConfigured, printable
 from .names import nearest
+from .tls import Tls
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -41,12 +48,14 @@ __all__ = [
     "hold_up_lock",
     "local_dir",
     "memory_bytes",
+    "own_tls",
     "private_read",
     "private_write",
     "read_profile",
     "record_broker",
     "running_broker",
     "selected_profile",
+    "selected_tls",
     "selected_url",
     "state_dir",
     "try_lock",
@@ -54,21 +63,39 @@ __all__ = [
 
 _PROFILE_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
 _URL_SCHEMES = frozenset({"nats", "tls", "ws", "wss"})
+_TLS_KEYS = ("ca", "certificate", "key")
 _MAX_FILE_BYTES = 256 * 1024  # of profiles, credentials and records
 
 
 @dataclass(frozen=True)
 class Profile:
-    """How to reach one network: where its brokers are and the file that says who we are."""
+    """How to reach one network: where its brokers are, the file that says who we are, and those of encryption."""
 
     name: str
     urls: tuple[str, ...]
     creds_file: Path
+    tls: Tls = field(default_factory=Tls)
 
 
 @dataclass(frozen=True)
 class RunningBroker:
-    """Where the broker of this computer's own network listens; `started` is ISO 8601 in UTC."""
+    """Where the broker of this computer's own network listens.
+
+    Attributes
+    ----------
+    url, websocket_url : str
+        Where programs of this computer reach it.
+    pid : int
+        Its process.
+    server_id : str
+        As it calls itself.
+    started : str
+        When, in ISO 8601 and UTC.
+    network : str
+        What the network is called.
+    public_url, public_websocket_url : str
+        Where others reach it, if they do elsewhere than programs of this computer.
+    """
 
     url: str
     websocket_url: str
@@ -76,6 +103,8 @@ class RunningBroker:
     server_id: str
     started: str
     network: str
+    public_url: str = ""
+    public_websocket_url: str = ""
 
 
 def config_dir() -> Path:
@@ -108,6 +137,39 @@ def selected_url() -> str | None:
     """
     url = os.environ.get("LANDBRIDGE_URL")
     return _checked_url(url, "LANDBRIDGE_URL") if url else None
+
+
+def selected_tls() -> Tls | None:
+    """Return the files that ``LANDBRIDGE_CA``, ``_CERTIFICATE`` and ``_KEY`` name, or None without any.
+
+    Raises
+    ------
+    NotConfigured
+        When only one of certificate and key is named, or the key is open to other users.
+    """
+    named = {part: os.environ.get(f"LANDBRIDGE_{part.upper()}") for part in _TLS_KEYS}
+    files = {part: Path(name).absolute() for part, name in named.items() if name}
+    return _checked_tls(files, "The environment", "LANDBRIDGE_CERTIFICATE and LANDBRIDGE_KEY") if files else None
+
+
+def own_tls() -> Tls:
+    """Return the files of encryption for the network of this computer: its very certificate, and whom we are shown as.
+
+    Raises
+    ------
+    NotConfigured
+        As `selected_tls` does.
+    """
+    return replace(selected_tls() or Tls(), ca=None, pinned=local_dir() / "broker" / "pinned.pem")
+
+
+def _checked_tls(files: dict[str, Path], where: str, both: str) -> Tls:
+    tls = Tls(**files)
+    if (tls.certificate is None) != (tls.key is None):
+        raise NotConfigured(f"{where} names only one of {both}. Name both files, or neither.")
+    if tls.key is not None:
+        private_read(tls.key)  # says now, not when the broker asks for it, what is wrong with it
+    return tls
 
 
 def private_write(path: Path, content: str | bytes) -> None:
@@ -225,7 +287,7 @@ def read_profile(name: str) -> Profile:
         raise NotConfigured(f"The profile {file} is not valid TOML: {printable(error, 200)}. Correct it.") from error
     creds_file = folder / f"{name}.creds"
     private_read(creds_file)  # says now, not at the first call, what is wrong with it
-    return Profile(name, _urls(table, file), creds_file)
+    return Profile(name, _urls(table, file), creds_file, _profile_tls(table, file))
 
 
 def record_broker(broker: RunningBroker) -> None:
@@ -261,7 +323,8 @@ def running_broker() -> RunningBroker | None:
         broker = RunningBroker(**fields)
         if not all(isinstance(getattr(broker, key), int if key == "pid" else str) for key in fields):
             raise TypeError("a field has the wrong type")
-        for url in (broker.url, broker.websocket_url):
+        public = [url for url in (broker.public_url, broker.public_websocket_url) if url]
+        for url in (broker.url, broker.websocket_url, *public):
             _checked_url(url, f"The record {folder / 'broker.json'}")
     except (ValueError, TypeError, RecursionError) as error:
         raise NotConfigured(
@@ -325,13 +388,32 @@ def _no_such_profile(name: str, file: Path) -> NotConfigured:
 
 
 def _urls(table: dict[str, object], file: Path) -> tuple[str, ...]:
-    unknown = sorted(set(table) - {"url", "urls"})
+    allowed = ("url", "urls", *_TLS_KEYS)
+    unknown = sorted(set(table) - set(allowed))
     if unknown:
-        raise NotConfigured(f"The profile {file} has an unknown key {unknown[0]!r}; it may have: url, urls.")
+        raise NotConfigured(
+            f"The profile {file} has an unknown key {printable(repr(unknown[0]), 80)}; it may have: "
+            f"{', '.join(allowed)}."
+        )
     given = table.get("urls", []) if "url" not in table else [table["url"]]
     if ("url" in table) == ("urls" in table) or not isinstance(given, list) or not given:
         raise NotConfigured(f'The profile {file} must say where the broker is, in one line: url = "nats://HOST:4222"')
     return tuple(_checked_url(url, f"The profile {file}") for url in given)
+
+
+def _profile_tls(table: dict[str, object], file: Path) -> Tls:
+    files = {}
+    for key in _TLS_KEYS:
+        name = table.get(key)
+        if name is None:
+            continue
+        if not isinstance(name, str) or not name or "\0" in name:
+            raise NotConfigured(
+                f"The profile {file} has {printable(repr(name), 200)} for {key}; it must name a file: "
+                f'{key} = "{key}.pem"'
+            )
+        files[key] = file.parent / name
+    return _checked_tls(files, f"The profile {file}", "certificate and key")
 
 
 def _checked_url(url: object, where: str) -> str:

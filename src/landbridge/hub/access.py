@@ -16,7 +16,17 @@ from ..client.loop import wait_for
 from ..errors import InvalidName, NotConfigured
 from ..names import OWNER_INSTITUTE, check_institute, check_person
 from ..security import Credentials
-from ..settings import local_dir, private_read, read_profile, running_broker, selected_profile, selected_url
+from ..settings import (
+    local_dir,
+    own_tls,
+    private_read,
+    read_profile,
+    running_broker,
+    selected_profile,
+    selected_tls,
+    selected_url,
+)
+from ..tls import Tls
 from .issue import mint, sign
 from .keys import KEYS_FILE, NetworkKeys
 
@@ -53,7 +63,8 @@ def _resolve(chosen: str | None, url: str | None) -> Access:
     caller = credentials.caller
     # Read anew at each connection, so that a renewed file is used without a restart.
     held = _Stored(stored.creds_file, credentials)
-    return Access((url,) if url else stored.urls, caller.institute, caller.person, held.user_jwt, held.sign)
+    urls, tls = ((url,), selected_tls() or stored.tls) if url else (stored.urls, stored.tls)
+    return Access(urls, caller.institute, caller.person, held.user_jwt, held.sign, tls=tls)
 
 
 def local_access(institute: str, person: str, modules: Sequence[str] = (), *, url: str | None = None) -> Access:
@@ -80,8 +91,9 @@ def local_access(institute: str, person: str, modules: Sequence[str] = (), *, ur
         mint(local_dir(), institute, person, modules, now=int(time.time()), random=secrets.token_bytes), 30.0
     )
     held = _Issued(credentials, institute, person, modules)
-    where = local_urls if url is None else None
-    return Access(urls, institute, person, held.user_jwt, held.sign, urls_now=where)
+    if url is not None:
+        return Access(urls, institute, person, held.user_jwt, held.sign, tls=selected_tls() or Tls())
+    return Access(urls, institute, person, held.user_jwt, held.sign, urls_now=local_urls, tls=own_tls())
 
 
 def local_urls() -> tuple[str, ...]:

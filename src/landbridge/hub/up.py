@@ -8,21 +8,23 @@ import logging
 import secrets
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 from ..backend.expose import Exposed, Exposure
 from ..backend.service import Backend
 from ..broker import Closed, Connection, Event, Reconnected, Server, ServerConfig, start_server
-from ..errors import BrokerFailed
+from ..errors import BrokerFailed, NotConfigured
 from ..names import SERVICE_PERSON, Address
-from ..settings import RunningBroker, forget_broker, hold_up_lock, local_dir, record_broker
+from ..settings import RunningBroker, forget_broker, hold_up_lock, local_dir, own_tls, record_broker
 from .access import local_urls, owner_person
 from .catalogue import Catalogue, follow, load
 from .issue import keys_lock, mint
 from .keys import KEYS_FILE, NetworkKeys
 
-__all__ = ["run"]
+__all__ = ["Listening", "run"]
 
 _log = logging.getLogger(__name__)
 _WATCH_S = 0.2
@@ -32,13 +34,39 @@ _PAGE = 200
 _GRACE_S = 1.0
 
 
+@dataclass(frozen=True)
+class Listening:
+    """Where the broker listens, and how it is encrypted.
+
+    Attributes
+    ----------
+    host : str
+        Address to listen at; by default only programs of this computer can connect.
+    port, websocket_port : int
+        Ports; -1 for free ones.
+    address : str
+        Name or address under which others reach this computer, if they do.
+    certificate, key : Path, optional
+        Files with the certificate of that name and its key: both or none.
+    client_ca : Path, optional
+        File with the authorities of the certificates that whoever connects must show.
+    """
+
+    host: str = "127.0.0.1"
+    port: int = -1
+    websocket_port: int = -1
+    address: str = ""
+    certificate: Path | None = None
+    key: Path | None = None
+    client_ca: Path | None = None
+
+
 async def run(
     ready: Callable[[RunningBroker], None],
     stop: asyncio.Event,
     restarted: Callable[[], None],
-    *,
-    port: int = -1,
-    websocket_port: int = -1,
+    renewed: Callable[[], None],
+    listening: Listening,
 ) -> None:
     """Run the network of this computer until `stop` is set.
 
@@ -50,18 +78,26 @@ async def run(
         When to end.
     restarted : callable
         Told when the broker crashed and has been started again.
-    port, websocket_port : int
-        Where the broker listens; -1 for a free port.
+    renewed : callable
+        Told when the broker has been given a new certificate.
+    listening : Listening
+        Where the broker listens, and how it is encrypted.
 
     Raises
     ------
     NotConfigured
-        When a network runs already.
+        When a network runs already, or a file for encryption cannot be used.
     BrokerFailed, MissingExtra
         When the broker does not start, or is not installed.
     """
+    if listening.client_ca is not None and own_tls().certificate is None:
+        raise NotConfigured(
+            "Whoever connects shall show a certificate, and this computer has none to show: the catalogue could not "
+            "connect. Name one of the same authority: LANDBRIDGE_CERTIFICATE and LANDBRIDGE_KEY, here and wherever "
+            "programs of this computer use the network."
+        )
     with hold_up_lock():
-        server, broker = await _start(port, websocket_port)
+        server, broker = await _start(listening)
         keeper: asyncio.Task[None] | None = None
         try:
             serving = asyncio.Event()
@@ -75,8 +111,13 @@ async def run(
                     keeper.result()
                 if server.poll() is not None and not stop.is_set():
                     _log.error("the broker ended with exit code %s; starting it again", server.poll())
-                    server, broker = await _start_again(broker)
+                    server, broker = await _start_again(broker, listening)
                     restarted()
+                try:
+                    if server.renew_certificate():
+                        renewed()
+                except (NotConfigured, OSError) as error:
+                    _log.error("the broker goes on with the certificate it has: %s", error)
         finally:
             stop.set()
             if keeper is not None:
@@ -85,7 +126,7 @@ async def run(
             await asyncio.to_thread(server.stop)
 
 
-async def _start(port: int, websocket_port: int) -> tuple[Server, RunningBroker]:
+async def _start(listening: Listening) -> tuple[Server, RunningBroker]:
     directory = local_dir()
     now = int(time.time())
     # Institutes that join meanwhile would be unknown to the broker: they wait for the record that we write at the end.
@@ -102,8 +143,12 @@ async def _start(port: int, websocket_port: int) -> tuple[Server, RunningBroker]
             system_account=keys.system.public,
             accounts=keys.account_jwts(),
             directory=directory / "broker",
-            port=port,
-            websocket_port=websocket_port,
+            host=listening.host,
+            port=listening.port,
+            websocket_port=listening.websocket_port,
+            tls_certificate=listening.certificate,
+            tls_key=listening.key,
+            tls_client_ca=listening.client_ca,
         )
         server = await asyncio.to_thread(start_server, config)
         broker = RunningBroker(
@@ -113,20 +158,30 @@ async def _start(port: int, websocket_port: int) -> tuple[Server, RunningBroker]
             server_id=server.server_id,
             started=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
             network=f"{owner_person()}'s network",
+            public_url=_public(server.url, listening.address),
+            public_websocket_url=_public(server.websocket_url, listening.address),
         )
         record_broker(broker)
     return server, broker
 
 
-async def _start_again(broker: RunningBroker) -> tuple[Server, RunningBroker]:
+def _public(url: str, address: str) -> str:
+    if not address:
+        return ""
+    host = f"[{address}]" if ":" in address else address
+    return f"{url.partition('//')[0]}//{host}:{_port(url)}"
+
+
+async def _start_again(broker: RunningBroker, listening: Listening) -> tuple[Server, RunningBroker]:
     """Start the broker where it was, so that everybody finds it; elsewhere if somebody has taken the place."""
     forget_broker()
     await asyncio.sleep(_RESTART_WAIT_S)
     try:
-        return await _start(_port(broker.url), _port(broker.websocket_url))
+        same = replace(listening, port=_port(broker.url), websocket_port=_port(broker.websocket_url))
+        return await _start(same)
     except BrokerFailed as error:
         _log.warning("it could not be started where it was: %s", error)
-        return await _start(-1, -1)
+        return await _start(replace(listening, port=-1, websocket_port=-1))
 
 
 def _port(url: str) -> int:
@@ -167,6 +222,7 @@ async def _keep_catalogue(url: str, serving: asyncio.Event, stop: asyncio.Event)
         name="landbridge catalogue",
         on_event=on_event,
         urls_now=local_urls,
+        tls=own_tls(),
     )
     try:
         async with follow(catalogue, connection, directory / "catalogue.json"):

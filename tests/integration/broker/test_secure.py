@@ -6,7 +6,6 @@ import asyncio
 import base64
 import hashlib
 import json
-import ssl
 import subprocess
 import sys
 from contextlib import contextmanager
@@ -20,6 +19,7 @@ from integration.broker.fakebroker import Session, fake_broker
 from integration.broker.support import connected
 from landbridge.broker import Disconnected, Reconnected, find_server
 from landbridge.errors import BrokerUnreachable, MissingExtra
+from landbridge.tls import Tls
 
 
 @dataclass
@@ -35,10 +35,9 @@ class Secured:
         kind = "websocket" if scheme in ("ws", "wss") else "nats"
         return f"{scheme}://127.0.0.1:{self.ports[kind][0].rpartition(':')[2]}"
 
-    def trusted(self) -> ssl.SSLContext:
-        context = ssl.create_default_context()
-        self.authority.configure_trust(context)
-        return context
+    def trusted(self) -> Tls:
+        self.authority.cert_pem.write_to_path(str(self.folder / "ca.pem"))
+        return Tls(ca=self.folder / "ca.pem")
 
 
 @contextmanager
