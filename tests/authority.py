@@ -33,7 +33,7 @@ class Authority:
         return Tls(ca=self.ca)
 
     def issue(self, *names: str, file: str = "broker", expired: bool = False) -> Issued:
-        """Issue a certificate for `names`; with the same `file`, in place of the last one, as programs for renewal do."""
+        """Issue a certificate for `names`; a `file` that is there is replaced, as it is at a renewal."""
         after = datetime.now(UTC) + timedelta(days=-1 if expired else 90)
         before = after - timedelta(days=91)
         issued = self._authority.issue_cert(*names, not_after=after, not_before=before)

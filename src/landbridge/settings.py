@@ -168,7 +168,15 @@ def _checked_tls(files: dict[str, Path], where: str, both: str) -> Tls:
     if (tls.certificate is None) != (tls.key is None):
         raise NotConfigured(f"{where} names only one of {both}. Name both files, or neither.")
     if tls.key is not None:
-        private_read(tls.key)  # says now, not when the broker asks for it, what is wrong with it
+        try:
+            private_read(tls.key)  # says now, not when the broker asks for it, what is wrong with it
+        except NotConfigured as error:
+            if not isinstance(error.__cause__, OSError):
+                raise
+            raise NotConfigured(
+                f"Cannot read {tls.key}: {error.__cause__.strerror}. It should hold the key of the certificate in "
+                f"{tls.certificate}. Check its name and who may read it."
+            ) from error
     return tls
 
 

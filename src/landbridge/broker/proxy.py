@@ -16,6 +16,7 @@ import ipaddress
 import os
 import re
 import socket
+import time
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -129,10 +130,10 @@ def proxy_for(scheme: str, host: str, port: int, environment: Mapping[str, str] 
     """
     if scheme not in ("tls", "wss"):
         return None
-    given = environment.get("https_proxy") or environment.get("HTTPS_PROXY")
+    given = environment.get("https_proxy", environment.get("HTTPS_PROXY"))
     if not given or _is_near(host):
         return None
-    without = environment.get("no_proxy") or environment.get("NO_PROXY") or ""
+    without = environment.get("no_proxy", environment.get("NO_PROXY", ""))
     if any(_names(entry, host, port) for entry in re.split(r"[,\s]+", without) if entry):
         return None
     return _parsed(given, _target(host, port))
@@ -167,7 +168,9 @@ def _names(entry: str, host: str, port: int) -> bool:
         entry = name
     entry = entry.strip("[]").lstrip(".").removeprefix("*.").lower()
     host = host.lower().rstrip(".")
-    return bool(entry) and (host == entry or host.endswith("." + entry))
+    if host == entry or not entry:
+        return bool(entry)
+    return host.endswith("." + entry) and not host.replace(".", "").isdigit()  # the end of a number means nothing
 
 
 def _target(host: str, port: int) -> str:
@@ -238,7 +241,7 @@ class _Answer:
 
 
 def dial_through(proxy: Proxy, timeout_s: float) -> socket.socket:
-    """Return a socket that ends at the broker; each step may take `timeout_s`.
+    """Return a socket that ends at the broker, and waits no longer than `timeout_s` for anything.
 
     Raises
     ------
@@ -251,9 +254,10 @@ def dial_through(proxy: Proxy, timeout_s: float) -> socket.socket:
         raise _not_reached(error) from error
     try:
         stream.sendall(proxy.request())
-        answer = _Answer()
+        answer, deadline = _Answer(), time.monotonic() + timeout_s
         while not answer.ends_with(stream.recv(1)):
-            pass
+            if time.monotonic() > deadline:
+                raise TimeoutError
         proxy.check(bytes(answer))
     except BaseException as error:
         stream.close()

@@ -41,8 +41,9 @@ def tls_cause(error: ssl.SSLError, host: str, tls: Tls) -> Cause:
         return _certificate_cause(error, host)
     reason = error.reason or ""
     if "ALERT" in reason and tls.certificate is None and reason.endswith(_DEMANDS):
+        seems = ", it seems" if reason.endswith("HANDSHAKE_FAILURE") else ""  # TLS 1.2 has no alert of its own for this
         return Cause(
-            "client certificate", f"the broker demands a certificate of ours, and none is configured ({reason})",
+            "client certificate", f"the broker demands a certificate of ours{seems}, and none is configured ({reason})",
             "Ask whoever runs the broker for one, and name it: certificate and key in the profile, or "
             "LANDBRIDGE_CERTIFICATE and LANDBRIDGE_KEY.",
         )  # fmt: skip
@@ -54,9 +55,9 @@ def tls_cause(error: ssl.SSLError, host: str, tls: Tls) -> Cause:
         )  # fmt: skip
     if reason in _NO_TLS:
         return Cause(
-            "tls", f"what is there is not encrypted ({reason})",
-            "Check the port. If the broker is not encrypted, its address begins with nats:// or ws://, and whoever is "
-            "on the way can read along.",
+            "tls", f"what is there does not begin with encryption ({reason})",
+            "Check port and address: wss:// is for the port of websockets, tls:// for the other one. If the broker is "
+            "not encrypted at all, they are ws:// and nats://, and whoever is on the way can read along.",
         )  # fmt: skip
     return Cause("tls", printable(reason or error, 200), "Ask whoever runs the broker what its log says.")
 
