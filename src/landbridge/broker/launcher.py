@@ -170,11 +170,19 @@ class Server:
         self.stop()
 
 
-def start_server(config: ServerConfig) -> Server:
+def start_server(config: ServerConfig, *, again: bool = False) -> Server:
     """Start a broker and return it once it answers.
 
     It ends with this process, even when that is killed. What it stored comes back when it is started again in the
     same directory.
+
+    Parameters
+    ----------
+    config : ServerConfig
+        What it is started with.
+    again : bool
+        Whether it is started in place of one that crashed: then it may go on with the certificate that one had, if the
+        files are just being renewed.
 
     Raises
     ------
@@ -190,8 +198,13 @@ def start_server(config: ServerConfig) -> Server:
     text = configuration_text(config, name)
     directory = config.directory.absolute()
     _prepare(directory, text)
-    files = state_of_files(config)
-    take_over(config)
+    files: object = state_of_files(config)
+    try:
+        take_over(config)
+    except NotConfigured:
+        if not again:
+            raise
+        files = None  # so that `renew_certificate` tries again, and tells
     log = directory / "server.log"
     with open(log, "ab") as output:
         log.chmod(0o600)

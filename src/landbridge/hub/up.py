@@ -126,7 +126,7 @@ async def run(
             await asyncio.to_thread(server.stop)
 
 
-async def _start(listening: Listening) -> tuple[Server, RunningBroker]:
+async def _start(listening: Listening, *, again: bool = False) -> tuple[Server, RunningBroker]:
     directory = local_dir()
     now = int(time.time())
     # Institutes that join meanwhile would be unknown to the broker: they wait for the record that we write at the end.
@@ -150,7 +150,7 @@ async def _start(listening: Listening) -> tuple[Server, RunningBroker]:
             tls_key=listening.key,
             tls_client_ca=listening.client_ca,
         )
-        server = await asyncio.to_thread(start_server, config)
+        server = await asyncio.to_thread(start_server, config, again=again)
         broker = RunningBroker(
             url=server.url,
             websocket_url=server.websocket_url,
@@ -178,10 +178,10 @@ async def _start_again(broker: RunningBroker, listening: Listening) -> tuple[Ser
     await asyncio.sleep(_RESTART_WAIT_S)
     try:
         same = replace(listening, port=_port(broker.url), websocket_port=_port(broker.websocket_url))
-        return await _start(same)
+        return await _start(same, again=True)
     except BrokerFailed as error:
         _log.warning("it could not be started where it was: %s", error)
-        return await _start(replace(listening, port=-1, websocket_port=-1))
+        return await _start(replace(listening, port=-1, websocket_port=-1), again=True)
 
 
 def _port(url: str) -> int:

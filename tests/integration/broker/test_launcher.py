@@ -158,6 +158,22 @@ def test_files_to_encrypt_with_are_taken_over_whole_or_not_at_all(network, tmp_p
         assert (network.directory / "pinned.pem").read_bytes().count(b"BEGIN") == 1
 
 
+def test_in_place_of_one_that_crashed_it_starts_with_the_certificate_that_one_had(network, tmp_path):
+    certificate, key = Authority(tmp_path).issue("127.0.0.1")
+    config = network.config(tls_certificate=certificate, tls_key=key)
+    with start_server(config) as server:
+        server.kill()
+    content = certificate.read_bytes()
+    certificate.write_text("half a certif")
+    with pytest.raises(NotConfigured):
+        start_server(config)
+    with start_server(config, again=True) as server:
+        with pytest.raises(NotConfigured, match=r"broker\.pem"):
+            server.renew_certificate()
+        certificate.write_bytes(content + b"\n")
+        assert server.renew_certificate()
+
+
 def test_a_broker_does_not_start_with_files_that_cannot_be_used(network, tmp_path):
     certificate, key = Authority(tmp_path).issue("127.0.0.1")
     key.chmod(0o604)
