@@ -223,6 +223,10 @@ def test_with_a_certificate_of_ours_calls_go_through_both_ports(closed, authorit
         env = {} if url is None else {"LANDBRIDGE_URL": url, "LANDBRIDGE_CA": str(authority.ca)}
         done = closed.python(CALLS, timeout_s=100, **env)
         assert done.returncode == 0, done.stderr
+        done = closed.run("doctor", "--json", **env)
+        steps = [step["step"] for step in json.loads(done.stdout)["steps"]]
+        assert done.returncode == 0, done.stdout
+        assert "client certificate" in steps
 
 
 @pytest.mark.parametrize("port", ["url", "websocket_url"])

@@ -45,9 +45,7 @@ def test_by_default_the_system_decides():
 def test_a_private_authority_is_trusted_in_place_of_the_system(authority, tmp_path):
     broker = broker_with(authority.issue("hub.example.org"))
     shake_hands(authority.trusted.context(), broker, "hub.example.org")
-    assert {entry["subject"] for entry in authority.trusted.context().get_ca_certs()} == {
-        entry["subject"] for entry in authority.trusted.context().get_ca_certs()[:1]
-    }
+    assert len(authority.trusted.context().get_ca_certs()) == 1
     with pytest.raises(ssl.SSLCertVerificationError):
         shake_hands(Authority(tmp_path / "other").trusted.context(), broker, "hub.example.org")
     with pytest.raises(ssl.SSLCertVerificationError, match="mismatch"):

@@ -141,7 +141,7 @@ class Channel(asyncio.BufferedProtocol):
             protocol = Websocket(channel, url)
         secure = tls.context() if parts.scheme == "wss" else None
         where = parts.hostname, parts.port or PORTS[parts.scheme]
-        tunnel = await _tunnel(parts.scheme, *where)
+        tunnel = await _tunnel(parts.scheme, *where, tls)
         if tunnel is None:
             await channel._loop.create_connection(lambda: protocol, *where, ssl=secure)
         else:
@@ -456,8 +456,8 @@ def _fitting(commands: list[bytes]) -> int:
     return len(commands)
 
 
-async def _tunnel(scheme: str, host: str, port: int) -> socket.socket | None:
-    proxy = proxy_for(scheme, host, port)
+async def _tunnel(scheme: str, host: str, port: int, tls: Tls) -> socket.socket | None:
+    proxy = proxy_for(scheme, host, port, tls)
     return None if proxy is None else await connect_through(proxy)
 
 

@@ -62,13 +62,15 @@ def probe(url: str, passed: Hop, tls: Tls) -> None:
         parts = urlsplit(url)
         host, port = parts.hostname or "", parts.port or PORTS[parts.scheme]
     with contextlib.ExitStack() as stack:
-        proxy = _proxy(parts.scheme, host, port)
+        proxy = _proxy(parts.scheme, host, port, tls)
         stream = stack.enter_context(_direct(host, port, passed) if proxy is None else _through(proxy, passed))
         if parts.scheme in ("ws", "wss"):
             if parts.scheme == "wss":
                 stream = stack.enter_context(_encrypt(stream, host, tls, passed))
             with _handshake(host, tls):
                 _upgrade(stream, parts.netloc)
+            if parts.scheme == "wss":
+                _tell_certificate(tls, passed)
             passed("websocket", f"{host}:{port} speaks websocket")
             _check_version(_greeting(stream, host, port, is_websocket=True), passed)
             return
@@ -84,6 +86,7 @@ def probe(url: str, passed: Hop, tls: Tls) -> None:
             with _handshake(host, tls):
                 stream.sendall(b"PING\r\n")
                 stream.recv(1)  # whatever it is: a broker that wants another certificate says so only now
+            _tell_certificate(tls, passed)
         _check_version(info, passed)
 
 
@@ -100,9 +103,9 @@ def _named(
         raise HopFailed(hop, f"{text}: {why}", advice) from error
 
 
-def _proxy(scheme: str, host: str, port: int) -> Proxy | None:
+def _proxy(scheme: str, host: str, port: int, tls: Tls) -> Proxy | None:
     try:
-        return proxy_for(scheme, host, port)
+        return proxy_for(scheme, host, port, tls)
     except NotConfigured as error:
         raise HopFailed("proxy", str(error), "") from error
 
@@ -165,6 +168,11 @@ def _encrypt(stream: socket.socket, host: str, tls: Tls, passed: Hop) -> ssl.SSL
     certificate = secured.getpeercert() or {}
     passed("tls", f"{secured.version()}, certificate valid until {certificate.get('notAfter', '?')}")
     return secured
+
+
+def _tell_certificate(tls: Tls, passed: Hop) -> None:
+    if tls.certificate is not None:
+        passed("client certificate", f"the broker has nothing against that in {tls.certificate}")
 
 
 def _upgrade(stream: socket.socket, netloc: str) -> None:

@@ -27,9 +27,11 @@ from ..errors import NotConfigured, printable
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from ..tls import Tls
+
 __all__ = ["Proxy", "ProxyFailed", "connect_through", "dial_through", "proxy_for"]
 
-_HOST = re.compile(r"[A-Za-z0-9._:-]{1,255}")
+_HOST = re.compile(r"[A-Za-z0-9_.:-]{1,255}")
 _STATUS = re.compile(rb"HTTP/1\.[01] ([1-9][0-9]{2})(?: ([^\r\n]*))?\r?\n")
 _MOST_ANSWERED_BYTES = 16 * 1024
 _CHECK = "Check HTTPS_PROXY, or ask your network's administrator"
@@ -111,7 +113,7 @@ class Proxy:
         raise ProxyFailed(f"it did not let us through to {self.target} ({said})", f"{_CHECK}.")
 
 
-def proxy_for(scheme: str, host: str, port: int, environment: Mapping[str, str] = os.environ) -> Proxy | None:
+def proxy_for(scheme: str, host: str, port: int, tls: Tls, environment: Mapping[str, str] = os.environ) -> Proxy | None:
     """Return the proxy through which a broker is to be reached, or None.
 
     Only encrypted connections (``tls``, ``wss``) go through one, and none to this computer itself.
@@ -120,6 +122,8 @@ def proxy_for(scheme: str, host: str, port: int, environment: Mapping[str, str] 
     ----------
     scheme, host, port : str, str and int
         Of the broker's address.
+    tls : Tls
+        Whom to trust there: whose certificate is pinned is on this computer, at whichever address.
     environment : mapping of str to str
         Has HTTPS_PROXY and NO_PROXY; their names in small letters count first, as elsewhere.
 
@@ -131,7 +135,7 @@ def proxy_for(scheme: str, host: str, port: int, environment: Mapping[str, str] 
     if scheme not in ("tls", "wss"):
         return None
     given = environment.get("https_proxy", environment.get("HTTPS_PROXY"))
-    if not given or _is_near(host):
+    if not given or tls.pinned is not None or _is_near(host):
         return None
     without = environment.get("no_proxy", environment.get("NO_PROXY", ""))
     if any(_names(entry, host, port) for entry in re.split(r"[,\s]+", without) if entry):

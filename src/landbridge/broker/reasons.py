@@ -116,7 +116,7 @@ def shown(url: str) -> str:
 
 def why_not_open(error: Exception, url: str, timeout_s: float, tls: Tls) -> str:
     """Return why no connection to `url` came about, as the end of a sentence."""
-    proxy = _proxy(url)
+    proxy = _proxy(url, tls)
     if isinstance(error, ProxyFailed):
         return f"the proxy {proxy} (HTTPS_PROXY): {error.text}. {error.advice.rstrip('.')}"
     through = f" through the proxy {proxy} (HTTPS_PROXY)" if proxy else ""
@@ -139,11 +139,11 @@ def _why(error: Exception, url: str, timeout_s: float, tls: Tls, through: str) -
     return f"it refuses the credentials ({said})" if refuses_credentials(said) else said + through
 
 
-def _proxy(url: str) -> str:
+def _proxy(url: str, tls: Tls) -> str:
     """Return where the proxy is through which `url` is reached; empty without one."""
     try:
         parts = urlsplit(url)
-        proxy = proxy_for(parts.scheme, parts.hostname or "", parts.port or PORTS.get(parts.scheme, 0))
+        proxy = proxy_for(parts.scheme, parts.hostname or "", parts.port or PORTS.get(parts.scheme, 0), tls)
     except (ValueError, LandbridgeError):
         return ""
     return str(proxy) if proxy is not None else ""

@@ -19,7 +19,7 @@ from .signals import stop_on_signals
 
 __all__ = ["up"]
 
-_HOST = re.compile(r"[A-Za-z0-9._:-]{1,255}")
+_HOST = re.compile(r"[A-Za-z0-9_.:-]{1,255}")
 
 
 def up(

@@ -8,10 +8,11 @@ import pytest
 
 from landbridge.broker.proxy import Proxy, ProxyFailed, proxy_for
 from landbridge.errors import NotConfigured
+from landbridge.tls import Tls
 
 
 def chosen(host: str = "hub.example.org", port: int = 443, scheme: str = "wss", **environment: str) -> str | None:
-    proxy = proxy_for(scheme, host, port, {"HTTPS_PROXY": "http://proxy.example.org:3128", **environment})
+    proxy = proxy_for(scheme, host, port, Tls(), {"HTTPS_PROXY": "http://proxy.example.org:3128", **environment})
     return None if proxy is None else str(proxy)
 
 
@@ -30,9 +31,17 @@ def test_this_computer_is_reached_directly(host):
     assert chosen(host) is None
 
 
+def test_the_own_broker_is_reached_directly_at_whichever_address(tmp_path):
+    tls = Tls(pinned=tmp_path / "pinned.pem")
+    assert proxy_for("tls", "192.0.2.7", 4222, tls, {"HTTPS_PROXY": "http://p:1"}) is None
+    assert proxy_for("tls", "192.0.2.7", 4222, Tls(), {"HTTPS_PROXY": "http://p:1"}) is not None
+
+
 def test_without_a_variable_there_is_none():
-    assert proxy_for("wss", "hub.example.org", 443, {}) is None
-    assert proxy_for("wss", "hub.example.org", 443, {"HTTP_PROXY": "http://p:1", "ALL_PROXY": "http://p:1"}) is None
+    assert proxy_for("wss", "hub.example.org", 443, Tls(), {}) is None
+    assert (
+        proxy_for("wss", "hub.example.org", 443, Tls(), {"HTTP_PROXY": "http://p:1", "ALL_PROXY": "http://p:1"}) is None
+    )
     assert chosen(https_proxy="") is None
 
 
@@ -111,16 +120,16 @@ def test_a_host_that_would_be_more_than_one_is_refused(host):
 
 
 def test_the_request_names_the_broker_and_shows_who_we_are():
-    proxy = proxy_for("wss", "fd00::1", 443, {"HTTPS_PROXY": "http://a%40b:p%3Aä@proxy:1"})
+    proxy = proxy_for("wss", "fd00::1", 443, Tls(), {"HTTPS_PROXY": "http://a%40b:p%3Aä@proxy:1"})
     first, host, login, *rest = proxy.request().decode("ascii").split("\r\n")
     assert (first, host, rest) == ("CONNECT [fd00::1]:443 HTTP/1.1", "Host: [fd00::1]:443", ["", ""])
     assert base64.b64decode(login.removeprefix("Proxy-Authorization: Basic ")).decode() == "a@b:p:ä"
     assert proxy.login not in repr(proxy)
-    assert b"Authorization" not in proxy_for("tls", "hub", 1, {"HTTPS_PROXY": "http://p:1"}).request()
+    assert b"Authorization" not in proxy_for("tls", "hub", 1, Tls(), {"HTTPS_PROXY": "http://p:1"}).request()
 
 
 def test_names_of_other_alphabets_are_asked_for_as_the_name_system_knows_them():
-    assert proxy_for("wss", "bücher.example", 443, {"HTTPS_PROXY": "p:1"}).target == "xn--bcher-kva.example:443"
+    assert proxy_for("wss", "bücher.example", 443, Tls(), {"HTTPS_PROXY": "p:1"}).target == "xn--bcher-kva.example:443"
 
 
 @pytest.mark.parametrize(
