@@ -94,6 +94,14 @@ def test_files_to_encrypt_with_that_are_missing_are_named(empty_env):
     assert "broker.pem" in done.stderr
 
 
+def test_a_certificate_that_has_expired_is_told_at_once(empty_env, tmp_path):
+    certificate, key = Authority(tmp_path / "authority").issue("127.0.0.1", expired=True)
+    words = ["--tls-certificate", certificate, "--tls-key", key, "--json"]
+    done = subprocess.run([*COMMAND, "up", *words], env=empty_env, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 5
+    assert "has expired" in done.stderr
+
+
 def test_who_demands_certificates_must_have_one_to_show(empty_env, tmp_path):
     authority = Authority(tmp_path / "authority")
     certificate, key = authority.issue("127.0.0.1")

@@ -72,7 +72,9 @@ def probe(url: str, passed: Hop, tls: Tls) -> None:
             if parts.scheme == "wss":
                 _tell_certificate(tls, passed)
             passed("websocket", f"{host}:{port} speaks websocket")
-            _check_version(_greeting(stream, host, port, is_websocket=True), passed)
+            with _handshake(host, tls):
+                info = _greeting(stream, host, port, is_websocket=True)
+            _check_version(info, passed)
             return
         info = _greeting(stream, host, port, is_websocket=False)
         if parts.scheme == "tls" or info.get("tls_required"):

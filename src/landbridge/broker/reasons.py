@@ -38,7 +38,7 @@ class Cause(NamedTuple):
 def tls_cause(error: ssl.SSLError, host: str, tls: Tls) -> Cause:
     """Return what `error` means, which came while we encrypted a connection to `host`, or right after it."""
     if isinstance(error, ssl.SSLCertVerificationError):
-        return _certificate_cause(error, host)
+        return _certificate_cause(error, host, tls)
     reason = error.reason or ""
     if "ALERT" in reason and tls.certificate is None and reason.endswith(_DEMANDS):
         seems = ", it seems" if reason.endswith("HANDSHAKE_FAILURE") else ""  # TLS 1.2 has no alert of its own for this
@@ -62,8 +62,13 @@ def tls_cause(error: ssl.SSLError, host: str, tls: Tls) -> Cause:
     return Cause("tls", printable(reason or error, 200), "Ask whoever runs the broker what its log says.")
 
 
-def _certificate_cause(error: ssl.SSLCertVerificationError, host: str) -> Cause:
+def _certificate_cause(error: ssl.SSLCertVerificationError, host: str, tls: Tls) -> Cause:
     number, said = error.verify_code, printable(error.verify_message, 200)
+    if number in _NOT_TRUSTED and tls.pinned is not None:
+        return Cause(
+            "tls", f"its certificate is not that of the broker of this computer ({said})",
+            "Another program may have taken its port: end landbridge up and start it again.",
+        )  # fmt: skip
     if number in _NOT_TRUSTED:
         return Cause(
             "tls", f"its certificate is of an authority that is not trusted here ({said})",

@@ -6,10 +6,14 @@ import asyncio
 import base64
 import hashlib
 import json
+import os
+import socket
+import ssl
 import subprocess
 import sys
+import threading
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -234,6 +238,50 @@ async def test_each_way_of_failing_is_named_by_errors_and_by_the_doctor(network,
     assert failed.value.hop == hop
     assert failed.value.advice
     assert url in str(told.value)
+
+
+async def test_whoever_has_taken_the_port_of_the_own_broker_is_not_believed(network, tmp_path):
+    certificate, key = Authority(tmp_path).issue("127.0.0.1")
+    with start_server(network.config(tls_certificate=certificate, tls_key=key)) as server:
+        own = Tls(pinned=network.directory / "pinned.pem")
+        async with connected(server.url, network.user(), tls=own) as peer:
+            assert peer.connection.connected
+        other = Authority(tmp_path / "other").issue("127.0.0.1")
+        (tmp_path / "impostor").mkdir()
+        impostor = replace(
+            network.config(), directory=tmp_path / "impostor", tls_certificate=other.certificate, tls_key=other.key
+        )
+        with start_server(impostor) as taken:
+            with pytest.raises(BrokerUnreachable, match="not that of the broker of this computer"):
+                async with connected(taken.url, network.user(), tls=own):
+                    pass
+            with pytest.raises(HopFailed, match="not that of the broker of this computer"):
+                probe(taken.websocket_url, lambda hop, found: None, own)
+
+
+async def test_nonsense_within_what_is_encrypted_is_an_answer_to_the_doctor(tmp_path):
+    authority = Authority(tmp_path)
+    issued = authority.issue("127.0.0.1")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(issued.certificate, issued.key)
+
+    def serve() -> None:
+        stream, _ = listener.accept()
+        with context.wrap_socket(stream, server_side=True) as secured:
+            while not secured.recv(65536).endswith(b"\r\n\r\n"):
+                pass
+            secured.sendall(b"HTTP/1.1 101 Switching Protocols\r\n\r\n")
+            os.write(secured.fileno(), b"\x00nonsense" * 100)
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=serve)
+        thread.start()
+        try:
+            with pytest.raises(HopFailed) as failed:
+                probe(f"wss://127.0.0.1:{listener.getsockname()[1]}", lambda hop, found: None, authority.trusted)
+        finally:
+            thread.join(20)
+    assert failed.value.hop == "tls"
 
 
 async def test_an_encrypted_websocket_that_is_spoken_to_in_the_clear_is_told(network, tmp_path):
