@@ -74,19 +74,19 @@ class Computer:
 class Site:
     """A network with an operator; institutes join it, and persons them, each from a computer of its own."""
 
-    def __init__(self, folder: Path, stack: contextlib.ExitStack) -> None:
+    def __init__(self, folder: Path, stack: contextlib.ExitStack, *options: str) -> None:
         self._folder, self._stack = folder, stack
         self._issuers: dict[str, Process] = {}
         self.operator = self.computer("operator")
-        self.up = self.operator.start("up", "--network", "Ocean Net", "--json")
+        self.up = self.operator.start("up", "--network", "Ocean Net", "--json", *options)
 
     def computer(self, name: str) -> Computer:
         return Computer(self._folder / name, self._stack)
 
-    def institute(self, name: str, *, admit: bool = True) -> Computer:
+    def institute(self, name: str, *options: str, admit: bool = True) -> Computer:
         """Return the computer of an institute that has joined."""
         computer = self.computer(name)
-        invitation = self.operator.json("invite", "institute", name)["invitation"]
+        invitation = self.operator.json("invite", "institute", name, *options)["invitation"]
         computer.run("join", given=invitation)
         if admit:
             self._issuers[name] = computer.start("admit", "--json")
@@ -104,7 +104,7 @@ class Site:
 
 
 @contextlib.contextmanager
-def running_site(folder: Path) -> Iterator[Site]:
-    """Give a network with an operator; all that was started is ended with the context."""
+def running_site(folder: Path, *options: str) -> Iterator[Site]:
+    """Give a network with an operator, whose `up` has `options`; all that was started is ended with the context."""
     with contextlib.ExitStack() as stack:
-        yield Site(folder, stack)
+        yield Site(folder, stack, *options)

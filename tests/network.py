@@ -109,7 +109,7 @@ class Process:
 class Network:
     """A network of its own, in a folder of its own."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *options: str, **env: str) -> None:
         self.folder = folder
         inherited = {name: value for name, value in os.environ.items() if not name.startswith("LANDBRIDGE_")}
         self.env = {
@@ -117,9 +117,10 @@ class Network:
             "XDG_STATE_HOME": str(folder / "state"),
             "XDG_CONFIG_HOME": str(folder / "config"),
             "PYTHONFAULTHANDLER": "1",
+            **env,
         }
         self._stack = contextlib.ExitStack()
-        self.up = self.start("up", "--json")
+        self.up = self.start("up", "--json", *options)
         self._count = 0
 
     def start(self, *arguments: str, **env: str) -> Process:
@@ -164,10 +165,13 @@ class Network:
 
 
 @contextlib.contextmanager
-def running_network(folder: Path) -> Iterator[Network]:
-    """Give a network whose settings also hold for this process while the context is open."""
-    network = Network(folder)
-    names = ("XDG_STATE_HOME", "XDG_CONFIG_HOME")
+def running_network(folder: Path, *options: str, **env: str) -> Iterator[Network]:
+    """Give a network whose settings also hold for this process while the context is open.
+
+    `options` are those of `landbridge up`; `env` holds for all commands.
+    """
+    network = Network(folder, *options, **env)
+    names = ("XDG_STATE_HOME", "XDG_CONFIG_HOME", *env)
     before = {name: os.environ.get(name) for name in names}
     os.environ.update({name: network.env[name] for name in names})
     try:

@@ -2,13 +2,19 @@
 
 ::
 
-    $XDG_CONFIG_HOME/landbridge/profiles/NAME.toml     url = "nats://…" or urls = ["…", "…"]
+    $XDG_CONFIG_HOME/landbridge/profiles/NAME.toml     url = "nats://…" or urls = ["…", "…"]; where it is encrypted
+                                                       also ca, certificate, key = "FILE", relative to this folder
                                          NAME.creds    credentials in the usual NATS format
                                          NAME.enrol    those with which they are renewed
     $XDG_STATE_HOME/landbridge/known.json              by which root keys institutes are known
     $XDG_STATE_HOME/landbridge/institutes/NAME/…       keys and members of an institute that is run from here
     $XDG_STATE_HOME/landbridge/local/up.lock           held as long as `landbridge up` lives
                                      broker.json       where its broker listens
+                                     broker/pinned.pem the certificate that it shows, if it is encrypted
+
+LANDBRIDGE_URL names the broker in place of a profile's address; LANDBRIDGE_CA, LANDBRIDGE_CERTIFICATE and
+LANDBRIDGE_KEY then are the files that a profile has under ``ca``, ``certificate`` and ``key``. The last two also hold
+for the network of this computer, where no authority is needed.
 
 The environment is read at each call, never at import. What holds keys is readable by its owner only: written so, and
 refused when it is found otherwise.
@@ -25,13 +31,14 @@ import tempfile
 import time
 import tomllib
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from .errors import InvalidName, NotConfigured, printable
 from .names import nearest
+from .tls import Tls
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -45,6 +52,7 @@ __all__ = [
     "hold_up_lock",
     "local_dir",
     "memory_bytes",
+    "own_tls",
     "private_read",
     "private_write",
     "profile_name",
@@ -53,6 +61,7 @@ __all__ = [
     "record_broker",
     "running_broker",
     "selected_profile",
+    "selected_tls",
     "selected_url",
     "state_dir",
     "try_lock",
@@ -60,21 +69,39 @@ __all__ = [
 
 _PROFILE_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
 _URL_SCHEMES = frozenset({"nats", "tls", "ws", "wss"})
+_TLS_KEYS = ("ca", "certificate", "key")
 _MAX_FILE_BYTES = 256 * 1024  # of profiles, credentials and records
 
 
 @dataclass(frozen=True)
 class Profile:
-    """How to reach one network: where its brokers are and the file that says who we are."""
+    """How to reach one network: where its brokers are, the file that says who we are, and those of encryption."""
 
     name: str
     urls: tuple[str, ...]
     creds_file: Path
+    tls: Tls = field(default_factory=Tls)
 
 
 @dataclass(frozen=True)
 class RunningBroker:
-    """Where the broker of this computer's own network listens; `started` is ISO 8601 in UTC."""
+    """Where the broker of this computer's own network listens.
+
+    Attributes
+    ----------
+    url, websocket_url : str
+        Where programs of this computer reach it.
+    pid : int
+        Its process.
+    server_id : str
+        As it calls itself.
+    started : str
+        When, in ISO 8601 and UTC.
+    network : str
+        What the network is called.
+    public_url, public_websocket_url : str
+        Where others reach it, if they do elsewhere than programs of this computer.
+    """
 
     url: str
     websocket_url: str
@@ -82,6 +109,8 @@ class RunningBroker:
     server_id: str
     started: str
     network: str
+    public_url: str = ""
+    public_websocket_url: str = ""
 
 
 def config_dir() -> Path:
@@ -114,6 +143,47 @@ def selected_url() -> str | None:
     """
     url = os.environ.get("LANDBRIDGE_URL")
     return checked_url(url, "LANDBRIDGE_URL") if url else None
+
+
+def selected_tls() -> Tls | None:
+    """Return the files that ``LANDBRIDGE_CA``, ``_CERTIFICATE`` and ``_KEY`` name, or None without any.
+
+    Raises
+    ------
+    NotConfigured
+        When only one of certificate and key is named, or the key is open to other users.
+    """
+    named = {part: os.environ.get(f"LANDBRIDGE_{part.upper()}") for part in _TLS_KEYS}
+    files = {part: Path(name).absolute() for part, name in named.items() if name}
+    return _checked_tls(files, "The environment", "LANDBRIDGE_CERTIFICATE and LANDBRIDGE_KEY") if files else None
+
+
+def own_tls() -> Tls:
+    """Return the files of encryption for the network of this computer: its very certificate, and whom we are shown as.
+
+    Raises
+    ------
+    NotConfigured
+        As `selected_tls` does.
+    """
+    return replace(selected_tls() or Tls(), ca=None, pinned=local_dir() / "broker" / "pinned.pem")
+
+
+def _checked_tls(files: dict[str, Path], where: str, both: str) -> Tls:
+    tls = Tls(**files)
+    if (tls.certificate is None) != (tls.key is None):
+        raise NotConfigured(f"{where} names only one of {both}. Name both files, or neither.")
+    if tls.key is not None:
+        try:
+            private_read(tls.key)  # says now, not when the broker asks for it, what is wrong with it
+        except NotConfigured as error:
+            if not isinstance(error.__cause__, OSError):
+                raise
+            raise NotConfigured(
+                f"Cannot read {tls.key}: {error.__cause__.strerror}. It should hold the key of the certificate in "
+                f"{tls.certificate}. Check its name and who may read it."
+            ) from error
+    return tls
 
 
 def private_write(path: Path, content: str | bytes) -> None:
@@ -229,7 +299,7 @@ def read_profile(name: str) -> Profile:
         raise NotConfigured(f"The profile {file} is not valid TOML: {printable(error, 200)}. Correct it.") from error
     creds_file = folder / f"{name}.creds"
     private_read(creds_file)  # says now, not at the first call, what is wrong with it
-    return Profile(name, _urls(table, file), creds_file)
+    return Profile(name, _urls(table, file), creds_file, _profile_tls(table, file))
 
 
 def profile_name(name: str) -> str:
@@ -278,7 +348,8 @@ def running_broker() -> RunningBroker | None:
         broker = RunningBroker(**fields)
         if not all(isinstance(getattr(broker, key), int if key == "pid" else str) for key in fields):
             raise TypeError("a field has the wrong type")
-        for url in (broker.url, broker.websocket_url):
+        public = [url for url in (broker.public_url, broker.public_websocket_url) if url]
+        for url in (broker.url, broker.websocket_url, *public):
             checked_url(url, f"The record {folder / 'broker.json'}")
     except (ValueError, TypeError, RecursionError) as error:
         raise NotConfigured(
@@ -342,13 +413,32 @@ def _no_such_profile(name: str, file: Path) -> NotConfigured:
 
 
 def _urls(table: dict[str, object], file: Path) -> tuple[str, ...]:
-    unknown = sorted(set(table) - {"url", "urls"})
+    allowed = ("url", "urls", *_TLS_KEYS)
+    unknown = sorted(set(table) - set(allowed))
     if unknown:
-        raise NotConfigured(f"The profile {file} has an unknown key {unknown[0]!r}; it may have: url, urls.")
+        raise NotConfigured(
+            f"The profile {file} has an unknown key {printable(repr(unknown[0]), 80)}; it may have: "
+            f"{', '.join(allowed)}."
+        )
     given = table.get("urls", []) if "url" not in table else [table["url"]]
     if ("url" in table) == ("urls" in table) or not isinstance(given, list) or not given:
         raise NotConfigured(f'The profile {file} must say where the broker is, in one line: url = "nats://HOST:4222"')
     return tuple(checked_url(url, f"The profile {file}") for url in given)
+
+
+def _profile_tls(table: dict[str, object], file: Path) -> Tls:
+    files = {}
+    for key in _TLS_KEYS:
+        name = table.get(key)
+        if name is None:
+            continue
+        if not isinstance(name, str) or not name or "\0" in name:
+            raise NotConfigured(
+                f"The profile {file} has {printable(repr(name), 200)} for {key}; it must name a file: "
+                f'{key} = "{key}.pem"'
+            )
+        files[key] = file.parent / name
+    return _checked_tls(files, f"The profile {file}", "certificate and key")
 
 
 def checked_url(url: object, where: str) -> str:

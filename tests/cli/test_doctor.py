@@ -8,6 +8,8 @@ import threading
 
 import pytest
 
+from connectproxy import connect_proxy
+
 
 def steps_of(done):
     report = json.loads(done.stdout)
@@ -82,6 +84,35 @@ def test_a_profile_that_is_missing_fails_at_the_configuration(network):
     done = network.run("doctor", "--profile", "nobody", "--json")
     assert done.returncode == 5
     assert "nobody.toml" in steps_of(done)[1]["configuration"]["detail"]
+
+
+@pytest.mark.parametrize(
+    ("answer", "told"),
+    [
+        (b"HTTP/1.1 407 Proxy Authentication Required\r\n\r\n", "demands a name and password"),
+        (b"HTTP/1.1 403 Forbidden\r\n\r\n", "does not let us through to hub.example.org:443"),
+    ],
+)
+def test_a_proxy_that_refuses_fails_at_the_proxy(network, answer, told):
+    with connect_proxy(answer=answer) as proxy:
+        env = {"LANDBRIDGE_URL": "wss://hub.example.org", "HTTPS_PROXY": proxy.url}
+        done = network.run("doctor", "--json", **env)
+        assert proxy.asked == ["CONNECT hub.example.org:443 HTTP/1.1"]
+    _, steps = steps_of(done)
+    assert done.returncode == 5
+    assert told in steps["proxy"]["detail"]
+    assert steps["proxy"]["advice"]
+    assert "login" not in steps
+
+
+def test_files_of_encryption_that_cannot_be_used_fail_at_the_configuration(network, tmp_path):
+    done = network.run("doctor", "--json", LANDBRIDGE_CERTIFICATE=str(tmp_path / "me.pem"))
+    assert done.returncode == 5
+    assert "LANDBRIDGE_KEY" in steps_of(done)[1]["configuration"]["detail"]
+    env = {"LANDBRIDGE_URL": "wss://hub.example.org", "LANDBRIDGE_CA": str(tmp_path / "ca.pem")}
+    with connect_proxy(answer=b"HTTP/1.1 200 OK\r\n\r\n") as proxy:
+        done = network.run("doctor", "--json", HTTPS_PROXY=proxy.url, **env)
+    assert "ca.pem" in steps_of(done)[1]["tls"]["detail"]
 
 
 def _greet(listener, greeting):

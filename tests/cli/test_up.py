@@ -10,6 +10,7 @@ import subprocess
 
 import pytest
 
+from authority import Authority
 from network import COMMAND
 from procfs import is_running
 
@@ -17,9 +18,9 @@ from .conftest import error_code
 
 
 @contextlib.contextmanager
-def running_up(env):
+def running_up(env, *options):
     process = subprocess.Popen(
-        [*COMMAND, "up", "--json"], env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        [*COMMAND, "up", "--json", *options], env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
     try:
         yield process, json.loads(process.stdout.readline())
@@ -61,6 +62,60 @@ def test_people_are_told_what_to_type_next(empty_env):
         process.communicate(timeout=20)
     assert "nats://127.0.0.1:" in lines[0]
     assert lines[2:] == ["  landbridge serve FILE.py --as INSTITUTE/MODULE\n", "  landbridge ls\n"]
+
+
+TLS = ["--tls-certificate", "broker.pem", "--tls-key", "key.pem"]
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--host", "0.0.0.0"], "--unencrypted, if a proxy"),
+        (["--host", "192.0.2.1"], "could read along"),
+        (["--host", "hub.example.org"], "could read along"),
+        (["--host", "::"], "could read along"),
+        (["--host", "a b"], "must be an address"),
+        (["--address", "hub.example.org/x"], "must be the name of a host"),
+        (["--tls-certificate", "broker.pem"], "give both, or neither"),
+        (["--tls-key", "key.pem"], "give both, or neither"),
+        (["--tls-client-ca", "ca.pem"], "needs --tls-certificate"),
+        ([*TLS, "--unencrypted"], "leave it out"),
+    ],
+)
+def test_options_that_would_leave_others_to_read_along_are_refused(empty_env, words, said):
+    done = subprocess.run([*COMMAND, "up", *words, "--json"], env=empty_env, capture_output=True, text=True, timeout=60)
+    assert (done.returncode, error_code(done.stdout)) == (2, "usage")
+    assert said in done.stderr
+
+
+def test_files_to_encrypt_with_that_are_missing_are_named(empty_env):
+    done = subprocess.run([*COMMAND, "up", *TLS, "--json"], env=empty_env, capture_output=True, text=True, timeout=60)
+    assert (done.returncode, error_code(done.stdout)) == (5, "not_configured")
+    assert "broker.pem" in done.stderr
+
+
+def test_a_certificate_that_has_expired_is_told_at_once(empty_env, tmp_path):
+    certificate, key = Authority(tmp_path / "authority").issue("127.0.0.1", expired=True)
+    words = ["--tls-certificate", certificate, "--tls-key", key, "--json"]
+    done = subprocess.run([*COMMAND, "up", *words], env=empty_env, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 5
+    assert "has expired" in done.stderr
+
+
+def test_who_demands_certificates_must_have_one_to_show(empty_env, tmp_path):
+    authority = Authority(tmp_path / "authority")
+    certificate, key = authority.issue("127.0.0.1")
+    words = ["--tls-certificate", certificate, "--tls-key", key, "--tls-client-ca", authority.ca, "--json"]
+    done = subprocess.run([*COMMAND, "up", *words], env=empty_env, capture_output=True, text=True, timeout=60)
+    assert (done.returncode, error_code(done.stdout)) == (5, "not_configured")
+    assert "LANDBRIDGE_CERTIFICATE" in done.stderr
+
+
+def test_elsewhere_than_on_this_computer_it_listens_in_the_clear_when_told_so(empty_env):
+    options = ["--host", "127.0.0.1", "--address", "hub.example.org", "--unencrypted"]
+    with running_up(empty_env, *options) as (_, ready):
+        assert ready["url"].startswith("nats://127.0.0.1:")
+        assert ready["public_url"] == ready["url"].replace("127.0.0.1", "hub.example.org")
 
 
 @pytest.mark.parametrize("words", [["--port", "70000"], ["--port", "x"], ["--prt", "1"]])

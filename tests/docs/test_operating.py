@@ -14,6 +14,9 @@ from landbridge.backend.metrics import Counts, Metrics, prometheus_text
 from landbridge.cli.app import dispatch
 from landbridge.cli.logs import _JsonFormatter
 from landbridge.cli.serve import serve
+from landbridge.cli.up import up
+from landbridge.settings import private_write, read_profile
+from landbridge.tls import Tls
 
 TEXT = (Path(__file__).resolve().parents[2] / "docs" / "operating.md").read_text(encoding="utf-8")
 
@@ -42,6 +45,22 @@ def test_a_line_of_the_log_has_the_fields_that_are_shown():
 def test_options_that_are_told_are_there():
     for option in set(re.findall(r"`?--(metrics|log-[a-z]+)", TEXT)):
         assert option.replace("-", "_") in serve.__annotations__
+
+
+def test_options_of_up_that_are_told_are_there():
+    told = set(re.findall(r"--((?:tls|host|address|websocket|unencrypted)[a-z-]*)", TEXT))
+    assert {"tls-certificate", "tls-key", "tls-client-ca", "host", "address", "unencrypted"} <= told
+    assert {option.replace("-", "_") for option in told} <= up.__annotations__.keys()
+
+
+def test_the_profile_that_is_shown_is_one(tmp_path, monkeypatch):
+    (shown,) = re.findall(r"```toml\n(.*?)```", TEXT, re.DOTALL)
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+    folder = tmp_path / "landbridge" / "profiles"
+    for name, content in (("hub.toml", shown), ("hub.creds", "x"), ("me-key.pem", "x")):
+        private_write(folder / name, content)
+    tls = read_profile("hub").tls
+    assert tls == Tls(folder / "our-authority.pem", folder / "me.pem", folder / "me-key.pem")
 
 
 def test_commands_have_a_page_of_help(capsys):

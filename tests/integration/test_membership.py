@@ -8,6 +8,7 @@ import time
 
 import pytest
 
+from authority import Authority
 from computers import running_site
 from landbridge.security import Credentials, Invitation
 
@@ -296,6 +297,25 @@ def test_an_invitation_says_where_to_go_and_is_read_back(site, gfz):
 )
 def test_invitations_that_must_not_be(gfz, words, said):
     assert said in gfz.run("invite", *words, code=2).stderr
+
+
+def test_an_encrypted_network_with_an_authority_of_its_own_is_joined_with_nothing_but_invitations(tmp_path):
+    authority = Authority(tmp_path / "authority")
+    broker = authority.issue("127.0.0.1", "localhost")
+    options = ("--tls-certificate", str(broker.certificate), "--tls-key", str(broker.key), "--address", "localhost")
+    with running_site(tmp_path / "site", *options) as site:
+        refused = site.operator.run("invite", "institute", "gfz", "--ca", str(broker.key), code=5)
+        assert "cannot go into an invitation" in refused.stderr
+        gfz = site.institute("gfz", "--ca", str(authority.ca))
+        anna = site.person(gfz, "anna", "--serve", "ocean")
+        gfz.serve(OCEAN, "gfz/ocean")
+        who = anna.json("whoami")
+        assert [url.partition("//")[0] for url in who["brokers"]] == ["tls:", "wss:"]
+        assert anna.run("call", "gfz/ocean.mean", "--a", "1", "--b", "4").stdout == "2.5\n"
+        stranger = site.computer("stranger")
+        plain = site.operator.json("invite", "institute", "awi")["invitation"]
+        refused = stranger.run("join", given=plain, code=5)
+        assert "an authority that is not trusted here" in refused.stderr
 
 
 def test_what_the_issuer_and_the_registrar_have_done_is_in_their_logs(site, gfz):

@@ -12,6 +12,7 @@ import pytest
 
 from landbridge import settings
 from landbridge.errors import InvalidName, NotConfigured
+from landbridge.tls import Tls
 
 BROKER = settings.RunningBroker(
     url="nats://127.0.0.1:4222",
@@ -29,7 +30,8 @@ def home(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "etc" / "deep"))
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "var"))
     monkeypatch.delenv("LANDBRIDGE_URL", raising=False)
-    monkeypatch.delenv("LANDBRIDGE_PROFILE", raising=False)
+    for name in ("PROFILE", "CA", "CERTIFICATE", "KEY"):
+        monkeypatch.delenv(f"LANDBRIDGE_{name}", raising=False)
     return tmp_path
 
 
@@ -282,6 +284,60 @@ def test_a_folder_in_the_place_of_a_file_is_named():
     (folder / "up.lock").mkdir()
     with pytest.raises(NotConfigured, match=r"up\.lock"), settings.hold_up_lock():
         pass
+
+
+def with_key(folder: Path, name: str = "me-key.pem", bits: int = 0o600) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    key = folder / name
+    key.touch(mode=0o600)
+    key.write_text("key")
+    key.chmod(bits)
+    return key
+
+
+def test_files_of_a_profile_are_beside_it(home):
+    write_profile(text='url = "wss://hub.example.org"\nca = "ca.pem"\ncertificate = "me.pem"\nkey = "me-key.pem"\n')
+    folder = settings.config_dir() / "profiles"
+    with_key(folder)
+    assert settings.read_profile("hub").tls == Tls(folder / "ca.pem", folder / "me.pem", folder / "me-key.pem")
+    write_profile("plain")
+    assert settings.read_profile("plain").tls == Tls()
+    write_profile("other", f'url = "wss://hub.example.org"\nca = "{home}/ca.pem"\n')
+    assert settings.read_profile("other").tls == Tls(home / "ca.pem")
+
+
+@pytest.mark.parametrize(
+    "more", ['ca = ""', "ca = 1", 'ca = "a\\u0000b"', 'key = "k"', 'certificate = "c"', 'keys = "k"']
+)
+def test_a_profile_with_wrong_files_is_refused(more):
+    write_profile(text=f'url = "wss://hub.example.org"\n{more}\n')
+    with pytest.raises(NotConfigured, match=r"hub\.toml"):
+        settings.read_profile("hub")
+
+
+def test_a_key_of_a_profile_that_others_can_read_or_that_is_missing_is_refused():
+    write_profile(text='url = "wss://hub.example.org"\ncertificate = "me.pem"\nkey = "me-key.pem"\n')
+    with pytest.raises(NotConfigured, match=r"me-key\.pem.*key of the certificate in .*me\.pem"):
+        settings.read_profile("hub")
+    with_key(settings.config_dir() / "profiles", bits=0o640)
+    with pytest.raises(NotConfigured, match="chmod 600"):
+        settings.read_profile("hub")
+
+
+def test_files_of_the_environment_are_those_of_a_network_without_profile(home, monkeypatch):
+    pinned = home / "var" / "landbridge" / "local" / "broker" / "pinned.pem"
+    assert settings.selected_tls() is None
+    assert settings.own_tls() == Tls(pinned=pinned)
+    monkeypatch.setenv("LANDBRIDGE_CA", "/etc/ca.pem")
+    assert settings.selected_tls() == Tls(Path("/etc/ca.pem"))
+    assert settings.own_tls() == Tls(pinned=pinned)
+    monkeypatch.setenv("LANDBRIDGE_CERTIFICATE", "/etc/me.pem")
+    with pytest.raises(NotConfigured, match="LANDBRIDGE_CERTIFICATE and LANDBRIDGE_KEY"):
+        settings.selected_tls()
+    key = with_key(home)
+    monkeypatch.setenv("LANDBRIDGE_KEY", str(key))
+    assert settings.selected_tls() == Tls(Path("/etc/ca.pem"), Path("/etc/me.pem"), key)
+    assert settings.own_tls() == Tls(None, Path("/etc/me.pem"), key, pinned)
 
 
 def test_memory_is_what_the_environment_says(monkeypatch):

@@ -18,15 +18,19 @@ from urllib.parse import urlsplit
 
 from ..errors import printable
 from .parser import BadProtocol, Parser
+from .proxy import connect_through, proxy_for
 from .shared_loop import SharedLoop
 
 if TYPE_CHECKING:
-    import ssl
     from collections.abc import Callable
 
-__all__ = ["Channel", "Owner", "Refused"]
+    from ..tls import Tls
 
-_PORTS = {"nats": 4222, "tls": 4222, "ws": 80, "wss": 443}
+__all__ = ["PORTS", "Channel", "Owner", "Refused"]
+
+PORTS = {"nats": 4222, "tls": 4222, "ws": 80, "wss": 443}
+"""Where a broker listens when its address does not say it, by the scheme of that."""
+
 _USUAL_MAX_PAYLOAD = 1024 * 1024
 _PING_INTERVAL_S = 5.0
 _PINGS_UNANSWERED = 2
@@ -98,7 +102,7 @@ class Channel(asyncio.BufferedProtocol):
 
     @classmethod
     async def open(
-        cls, owner: Owner, url: str, connect: Callable[[dict[str, Any]], dict[str, Any]], tls: ssl.SSLContext | None
+        cls, owner: Owner, url: str, connect: Callable[[dict[str, Any]], dict[str, Any]], tls: Tls
     ) -> Channel:
         """Dial `url`, and return the channel once the broker has let us in.
 
@@ -107,11 +111,12 @@ class Channel(asyncio.BufferedProtocol):
         owner : Owner
             Is told what comes, from the moment that the broker is greeted.
         url : str
-            ``nats://HOST:PORT``, or with ``tls``, ``ws`` or ``wss`` in place of ``nats``.
+            ``nats://HOST:PORT``, or with ``tls``, ``ws`` or ``wss`` in place of ``nats``. What is encrypted from the
+            address on (``tls``, ``wss``) goes through the proxy that the environment names.
         connect : callable
             Gives what to say of ourselves, when it is given what the broker says of itself.
-        tls : SSLContext, optional
-            Certificates to trust, when not those of the system.
+        tls : Tls
+            Whom to trust where the connection is encrypted, and what to show there.
 
         Raises
         ------
@@ -121,9 +126,11 @@ class Channel(asyncio.BufferedProtocol):
             When nobody can be reached, or what is there is no broker.
         MissingExtra
             When the address is that of a websocket, and the package for it is not installed.
+        NotConfigured
+            When a file that `tls` names cannot be used, or the proxy's address.
         """
         parts = urlsplit(url)
-        if parts.scheme not in _PORTS or not parts.hostname:
+        if parts.scheme not in PORTS or not parts.hostname:
             raise OSError("the address must look like nats://HOST:PORT (or tls, ws, wss)")
         channel = cls(owner)
         protocol: asyncio.BaseProtocol = channel
@@ -132,9 +139,14 @@ class Channel(asyncio.BufferedProtocol):
             from .websocket import Websocket
 
             protocol = Websocket(channel, url)
-        secure = (tls or True) if parts.scheme == "wss" else None
-        where = parts.hostname, parts.port or _PORTS[parts.scheme]
-        await channel._loop.create_connection(lambda: protocol, *where, ssl=secure)
+        secure = tls.context() if parts.scheme == "wss" else None
+        where = parts.hostname, parts.port or PORTS[parts.scheme]
+        tunnel = await _tunnel(parts.scheme, *where, tls)
+        if tunnel is None:
+            await channel._loop.create_connection(lambda: protocol, *where, ssl=secure)
+        else:
+            name = parts.hostname if secure else None
+            await channel._loop.create_connection(lambda: protocol, sock=tunnel, ssl=secure, server_hostname=name)
         try:
             await channel._greeted
             if not is_websocket and (parts.scheme == "tls" or channel._info.get("tls_required")):
@@ -154,15 +166,12 @@ class Channel(asyncio.BufferedProtocol):
         channel._keep_alive = channel._loop.call_later(_PING_INTERVAL_S, channel._watch)
         return channel
 
-    async def _encrypt(self, tls: ssl.SSLContext | None, host: str) -> None:
+    async def _encrypt(self, tls: Tls, host: str) -> None:
         if not (self._info.get("tls_required") or self._info.get("tls_available")):
             raise OSError("the broker offers no TLS, which a tls:// address demands")
-        if tls is None:
-            import ssl
-
-            tls = ssl.create_default_context()
+        context = tls.context()
         self._check_that_all_is_well()  # or what came in the clear would be taken for what the broker says within TLS
-        transport = await self._loop.start_tls(self._transport, self, tls, server_hostname=host)
+        transport = await self._loop.start_tls(self._transport, self, context, server_hostname=host)
         if transport is None:
             raise ConnectionResetError("the broker has hung up")
         self.connection_made(transport)
@@ -393,7 +402,9 @@ class Channel(asyncio.BufferedProtocol):
         """Take note that the connection is gone; called by asyncio."""
         if not self._closed.done():
             self._closed.set_result(None)
-        self.drop(str(exc) if exc is not None else "the broker has hung up")
+        reason = ConnectionResetError(str(exc) if exc is not None else "the broker has hung up")
+        reason.__cause__ = exc  # of refused certificates only this tells more than a word
+        self._lose(reason)
 
     def message(self, number: int, subject: bytes, reply: bytes, payload: bytes, no_responders: bool) -> None:
         """Hand on a message."""
@@ -443,6 +454,11 @@ def _fitting(commands: list[bytes]) -> int:
         if count and (size > _JOINED_BYTES or len(command) >= _WORTH_JOINING_BYTES):
             return count
     return len(commands)
+
+
+async def _tunnel(scheme: str, host: str, port: int, tls: Tls) -> socket.socket | None:
+    proxy = proxy_for(scheme, host, port, tls)
+    return None if proxy is None else await connect_through(proxy)
 
 
 class _Greeting:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ..errors import BrokerFailed
+from .certificates import CERTIFICATE, CLIENT_CA, KEY
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -44,6 +45,10 @@ class ServerConfig:
         Fixed port, or -1 for a free one.
     allowed_origins : tuple of str
         Web origins whose pages may connect; if empty, only pages of the websocket port's own origin.
+    tls_certificate, tls_key : Path, optional
+        Certificate, with those that signed it, and its key (PEM): both ports are encrypted with them.
+    tls_client_ca : Path, optional
+        Authorities (PEM): who connects must show a certificate of one of them.
     """
 
     operator_jwt: str
@@ -54,6 +59,14 @@ class ServerConfig:
     port: int = -1
     websocket_port: int = -1
     allowed_origins: tuple[str, ...] = ()
+    tls_certificate: Path | None = None
+    tls_key: Path | None = None
+    tls_client_ca: Path | None = None
+
+    @property
+    def is_encrypted(self) -> bool:
+        """Whether both ports are encrypted."""
+        return self.tls_certificate is not None and self.tls_key is not None
 
 
 def configuration_text(config: ServerConfig, server_name: str) -> str:
@@ -76,11 +89,13 @@ def configuration_text(config: ServerConfig, server_name: str) -> str:
         origins = "allowed_origins: [" + ", ".join(map(_quoted, config.allowed_origins)) + "]"
     else:
         origins = "same_origin: true"
+    encryption = _encryption(config)
     return f"""\
 server_name: {_quoted(server_name)}
 host: {_quoted(config.host)}
 port: {int(config.port)}
 ports_file_dir: "ports"
+{encryption}
 log_file: "server.log"
 logfile_size_limit: 10MB
 logfile_max_num: 3
@@ -110,10 +125,18 @@ jetstream {{
 websocket {{
   host: {_quoted(config.host)}
   port: {int(config.websocket_port)}
-  no_tls: true
+  {encryption or "no_tls: true"}
   {origins}
 }}
 """
+
+
+def _encryption(config: ServerConfig) -> str:
+    if not config.is_encrypted:
+        return ""
+    # On a slow line the usual 2 s are short for a handshake.
+    files = f'tls {{ timeout: 5, cert_file: "{CERTIFICATE}", key_file: "{KEY}"'
+    return files + (f', ca_file: "{CLIENT_CA}", verify: true }}' if config.tls_client_ca else " }")
 
 
 def _check(pattern: re.Pattern[str], text: str, what: str) -> None:

@@ -13,13 +13,13 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from ..errors import BrokerUnreachable, LandbridgeError, NotConfigured, TooLarge, printable
+from ..tls import Tls
 from .channel import Channel, Refused
 from .events import Closed, Disconnected, Event, Reconnected, denied_by, expiry_of, refuses_credentials
 from .messages import Message, Subscription, is_one_word
 from .reasons import shown, unreadable, why_closed, why_not_open
 
 if TYPE_CHECKING:
-    import ssl
     from collections.abc import Callable, Coroutine, Sequence
     from typing import Any
 
@@ -35,6 +35,7 @@ _REFUSALS_BELIEVED = 3
 # A server that answers each reconnect with an error again would be asked for ever.
 _MAX_ERRORS = 5
 _ERRORS_WITHIN_S = 30.0
+_LIKE_THE_SYSTEM = Tls()
 # One of our own: the numbers that a user's seed promises must not depend on when a connection broke.
 _jitter = random.Random()  # noqa: S311 - it spreads reconnections, and keeps no secret
 
@@ -55,7 +56,7 @@ class Connection:
         on_event: Callable[[Event], None],
         reconnect_wait_s: float,
         connect_timeout_s: float,
-        tls: ssl.SSLContext | None,
+        tls: Tls,
         urls_now: Callable[[], Sequence[str]] | None,
     ) -> None:
         self._urls, self._urls_now = tuple(urls), urls_now
@@ -90,7 +91,7 @@ class Connection:
         on_event: Callable[[Event], None],
         reconnect_wait_s: float = 0.1,
         connect_timeout_s: float = 5.0,
-        tls: ssl.SSLContext | None = None,
+        tls: Tls = _LIKE_THE_SYSTEM,
         urls_now: Callable[[], Sequence[str]] | None = None,
     ) -> Connection:
         """Return a connection to the first of `urls` that answers.
@@ -111,8 +112,8 @@ class Connection:
             About how long to wait before the first reconnect; later ones wait longer, up to 2 s.
         connect_timeout_s : float
             How long each address may take.
-        tls : SSLContext, optional
-            Certificates to trust, when not those of the system.
+        tls : Tls
+            Whom to trust where the connection is encrypted, and what to show there.
         urls_now : callable, optional
             Asked before each reconnect where the broker is now; nobody is dialled anywhere else. Without it, `urls`
             hold for good.
@@ -121,6 +122,8 @@ class Connection:
         ------
         BrokerUnreachable
             When none answers, or one refuses the credentials; the text says which and why.
+        NotConfigured
+            When a file that `tls` names cannot be used.
         """
         if not urls:
             raise NotConfigured("No address of a broker was given. Set LANDBRIDGE_URL, or run: landbridge up")
@@ -142,7 +145,7 @@ class Connection:
             except LandbridgeError:
                 raise
             except Exception as error:
-                failures.append(f"{shown(url)}: {why_not_open(error, url, connect_timeout_s)}")
+                failures.append(f"{shown(url)}: {why_not_open(error, url, connect_timeout_s, tls)}")
             else:
                 return connection
         raise BrokerUnreachable(

@@ -9,6 +9,7 @@ import os
 import re
 import secrets
 import shutil
+import signal
 import socket
 import subprocess
 import time
@@ -17,7 +18,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from ..errors import BrokerFailed, MissingExtra, printable
+from ..errors import BrokerFailed, MissingExtra, NotConfigured, printable
+from .certificates import state_of_files, take_over
 from .configuration import ServerConfig, configuration_text
 from .lifeline import start_bound
 
@@ -96,14 +98,14 @@ def _version(found: Path, said_by: str) -> tuple[tuple[int, int, int], str]:
     return (major, minor, patch - 1 if match.group(4) else patch), match.group(0)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(eq=False)
 class Server:
     """A running embedded broker. As a context manager it is stopped at the end.
 
     Attributes
     ----------
     url, websocket_url : str
-        Where clients and web pages connect.
+        Where clients and web pages of this computer connect.
     server_id : str
         Public key the server made for itself at this start.
     pid : int
@@ -118,10 +120,33 @@ class Server:
     pid: int
     version: str
     _process: subprocess.Popen[bytes]
+    _config: ServerConfig
+    _files: object
 
     def poll(self) -> int | None:
         """Return its exit code, or None while it runs."""
         return self._process.poll()
+
+    def renew_certificate(self) -> bool:
+        """Have it use its certificate anew if the files have changed, and return whether it does; nobody is cut off.
+
+        Raises
+        ------
+        NotConfigured
+            When they cannot be used; it goes on with what it has, and they are looked at when they change again.
+        """
+        found = state_of_files(self._config)
+        if found == self._files:
+            return False
+        self._files = found
+        if not take_over(self._config, renewed=True):
+            return False
+        if not hasattr(signal, "SIGHUP"):
+            raise NotConfigured(
+                "Here it takes a new one only when it is started: end landbridge up and start it again."
+            )
+        self._process.send_signal(signal.SIGHUP)
+        return True
 
     def stop(self, timeout_s: float = 5.0) -> None:
         """End it in order; after `timeout_s` by force."""
@@ -145,16 +170,26 @@ class Server:
         self.stop()
 
 
-def start_server(config: ServerConfig) -> Server:
+def start_server(config: ServerConfig, *, again: bool = False) -> Server:
     """Start a broker and return it once it answers.
 
     It ends with this process, even when that is killed. What it stored comes back when it is started again in the
     same directory.
 
+    Parameters
+    ----------
+    config : ServerConfig
+        What it is started with.
+    again : bool
+        Whether it is started in place of one that crashed: then it may go on with the certificate that one had, if the
+        files are just being renewed.
+
     Raises
     ------
     MissingExtra
         When no nats-server is installed.
+    NotConfigured
+        When the files to encrypt with cannot be used.
     BrokerFailed
         When it does not start; the text has the end of its log.
     """
@@ -163,6 +198,13 @@ def start_server(config: ServerConfig) -> Server:
     text = configuration_text(config, name)
     directory = config.directory.absolute()
     _prepare(directory, text)
+    files: object = state_of_files(config)
+    try:
+        take_over(config)
+    except NotConfigured:
+        if not again:
+            raise
+        files = None  # so that `renew_certificate` tries again, and tells
     log = directory / "server.log"
     with open(log, "ab") as output:
         log.chmod(0o600)
@@ -172,7 +214,10 @@ def start_server(config: ServerConfig) -> Server:
         except OSError as error:
             raise BrokerFailed(f"{program} could not be started: {printable(error, 200)}.") from error
     try:
-        return _wait_until_ready(process, directory, name)
+        ports, info = _wait_until_ready(process, directory, name)
+        url, websocket_url = (_from_here(url, config.host) for url in ports)
+        identity, version = str(info["server_id"]), str(info["version"])
+        return Server(url, websocket_url, identity, process.pid, version, process, config, files)
     except BaseException as error:
         process.kill()
         process.wait()
@@ -197,7 +242,9 @@ def _prepare(directory: Path, text: str) -> None:
         file.write(text)
 
 
-def _wait_until_ready(process: subprocess.Popen[bytes], directory: Path, name: str) -> Server:
+def _wait_until_ready(
+    process: subprocess.Popen[bytes], directory: Path, name: str
+) -> tuple[tuple[str, str], dict[str, Any]]:
     """Wait for the file that tells the ports, then ask who listens there.
 
     A port that answers proves nothing: another server may have it. The file carries the number of our process, and
@@ -214,11 +261,17 @@ def _wait_until_ready(process: subprocess.Popen[bytes], directory: Path, name: s
         if ports:
             break
         time.sleep(0.002)
-    url, websocket_url = ports
-    info = _read_info(url)
+    info = _read_info(ports[0])  # it says this in the clear, before any encryption
     if info.get("server_name") != name:
-        raise ConnectionError(f"another server than ours answers at {url}")
-    return Server(url, websocket_url, str(info["server_id"]), process.pid, str(info["version"]), process)
+        raise ConnectionError(f"another server than ours answers at {ports[0]}")
+    return ports, info
+
+
+def _from_here(url: str, host: str) -> str:
+    """Return `url`, of a broker that listens at `host`, so that programs of this computer reach it."""
+    here = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host)  # noqa: S104 - compared, not listened at
+    parts = urlsplit(url)
+    return url if here is None else f"{parts.scheme}://{here}:{parts.port}"
 
 
 def _read_ports(folder: Path, pid: int) -> tuple[str, str] | None:

@@ -1,4 +1,4 @@
-"""What answers at a broker's address, hop by hop: name, TCP, websocket, TLS, and what the server says of itself.
+"""What answers at a broker's address, hop by hop: proxy or name and TCP, TLS, websocket, and the server itself.
 
 The connection that calls are made over does all this at once and tells one reason; here each hop has its own.
 """
@@ -15,8 +15,12 @@ from collections.abc import Callable, Iterator
 from typing import Any
 from urllib.parse import urlsplit
 
-from ..errors import printable
+from ..errors import NotConfigured, printable
+from ..tls import Tls
+from .channel import PORTS
 from .launcher import MINIMUM_VERSION
+from .proxy import Proxy, ProxyFailed, dial_through, proxy_for
+from .reasons import tls_cause
 
 __all__ = ["Hop", "HopFailed", "probe"]
 
@@ -25,7 +29,6 @@ Hop = Callable[[str, str], None]
 
 _TIMEOUT_S = 5.0
 _MAX_INFO_BYTES = 64 * 1024
-_PORTS = {"nats": 4222, "tls": 4222, "ws": 80, "wss": 443}
 
 
 class HopFailed(Exception):
@@ -36,8 +39,17 @@ class HopFailed(Exception):
         super().__init__(text)
 
 
-def probe(url: str, passed: Hop) -> None:
+def probe(url: str, passed: Hop, tls: Tls) -> None:
     """Go to the broker at `url` as far as it lets strangers, and tell each hop.
+
+    Parameters
+    ----------
+    url : str
+        The broker's address.
+    passed : callable
+        Is told each hop that was passed, and what was found.
+    tls : Tls
+        Whom to trust where the connection is encrypted, and what to show there.
 
     Raises
     ------
@@ -48,25 +60,36 @@ def probe(url: str, passed: Hop) -> None:
         "address", f"{url!r} is no address of a broker", "It must look like nats://HOST:PORT (or tls, ws, wss)."
     ):
         parts = urlsplit(url)
-        host, port = parts.hostname or "", parts.port or _PORTS[parts.scheme]
+        host, port = parts.hostname or "", parts.port or PORTS[parts.scheme]
     with contextlib.ExitStack() as stack:
-        found = _resolve(host, port)
-        numbers = sorted({str(each[4][0]) for each in found})
-        if numbers != [host]:
-            passed("name", f"{host} is {', '.join(numbers)}")
-        stream: socket.socket = stack.enter_context(_dial(host, port))
-        passed("tcp", f"connected to {host}:{port}")
-        is_websocket = parts.scheme in ("ws", "wss")
-        if parts.scheme == "wss":
-            stream = stack.enter_context(_encrypt(stream, host, passed))
-        if is_websocket:
-            _upgrade(stream, parts.netloc)
+        proxy = _proxy(parts.scheme, host, port, tls)
+        stream = stack.enter_context(_direct(host, port, passed) if proxy is None else _through(proxy, passed))
+        if parts.scheme in ("ws", "wss"):
+            if parts.scheme == "wss":
+                stream = stack.enter_context(_encrypt(stream, host, tls, passed))
+            with _handshake(host, tls):
+                _upgrade(stream, parts.netloc)
+            if parts.scheme == "wss":
+                _tell_certificate(tls, passed)
             passed("websocket", f"{host}:{port} speaks websocket")
-        with _named("server", f"{host}:{port} does not greet as a NATS server does"):
-            info = _info(stream, is_websocket)
+            with _handshake(host, tls):
+                info = _greeting(stream, host, port, is_websocket=True)
+            _check_version(info, passed)
+            return
+        info = _greeting(stream, host, port, is_websocket=False)
+        if parts.scheme == "tls" or info.get("tls_required"):
+            if not (info.get("tls_required") or info.get("tls_available")):
+                raise HopFailed(
+                    "tls", "the broker offers no TLS, which a tls:// address demands",
+                    "Nothing was sent. Whoever runs the broker must give it a certificate; or somebody on the way "
+                    "poses as it.",
+                )  # fmt: skip
+            stream = stack.enter_context(_encrypt(stream, host, tls, passed))
+            with _handshake(host, tls):
+                stream.sendall(b"PING\r\n")
+                stream.recv(1)  # whatever it is: a broker that wants another certificate says so only now
+            _tell_certificate(tls, passed)
         _check_version(info, passed)
-        if not is_websocket and (parts.scheme == "tls" or info.get("tls_required")):
-            stack.enter_context(_encrypt(stream, host, passed))
 
 
 @contextlib.contextmanager
@@ -75,9 +98,37 @@ def _named(
 ) -> Iterator[None]:
     try:
         yield
+    except ssl.SSLError:
+        raise  # `_handshake` knows more of it
     except (OSError, ValueError, KeyError, RecursionError) as error:
         why = "no answer in time" if isinstance(error, TimeoutError) else printable(error, 300)
         raise HopFailed(hop, f"{text}: {why}", advice) from error
+
+
+def _proxy(scheme: str, host: str, port: int, tls: Tls) -> Proxy | None:
+    try:
+        return proxy_for(scheme, host, port, tls)
+    except NotConfigured as error:
+        raise HopFailed("proxy", str(error), "") from error
+
+
+def _through(proxy: Proxy, passed: Hop) -> socket.socket:
+    try:
+        stream = dial_through(proxy, _TIMEOUT_S)
+    except ProxyFailed as error:
+        raise HopFailed("proxy", f"{proxy} (HTTPS_PROXY): {error.text}", error.advice) from error
+    passed("proxy", f"{proxy} (HTTPS_PROXY) lets us through to {proxy.target}")
+    return stream
+
+
+def _direct(host: str, port: int, passed: Hop) -> socket.socket:
+    found = _resolve(host, port)
+    numbers = sorted({str(each[4][0]) for each in found})
+    if numbers != [host]:
+        passed("name", f"{host} is {', '.join(numbers)}")
+    stream = _dial(host, port)
+    passed("tcp", f"connected to {host}:{port}")
+    return stream
 
 
 def _resolve(host: str, port: int) -> list[Any]:
@@ -95,16 +146,35 @@ def _dial(host: str, port: int) -> socket.socket:
         return socket.create_connection((host, port), timeout=_TIMEOUT_S)
 
 
-def _encrypt(stream: socket.socket, host: str, passed: Hop) -> ssl.SSLSocket:
-    advice = (
-        "Whoever runs the broker must renew its certificate, or the certificate of your institute's own authority "
-        "must be installed on this computer (SSL_CERT_FILE names a file with it)."
-    )
-    with _named("tls", f"the certificate of {host} was not accepted", advice):
-        secured = ssl.create_default_context().wrap_socket(stream, server_hostname=host)
+@contextlib.contextmanager
+def _handshake(host: str, tls: Tls) -> Iterator[None]:
+    """Make what goes wrong in the body the outcome of the hop that it belongs to."""
+    try:
+        yield
+    except ssl.SSLError as error:
+        raise HopFailed(*tls_cause(error, host, tls)) from error
+    except OSError as error:
+        why = "no answer in time" if isinstance(error, TimeoutError) else printable(error, 300)
+        raise HopFailed(
+            "tls", f"no secure connection: {why}", "Check the port; another program may listen there."
+        ) from error
+
+
+def _encrypt(stream: socket.socket, host: str, tls: Tls, passed: Hop) -> ssl.SSLSocket:
+    try:
+        context = tls.context()
+    except NotConfigured as error:
+        raise HopFailed("tls", str(error), "") from error
+    with _handshake(host, tls):
+        secured = context.wrap_socket(stream, server_hostname=host)
     certificate = secured.getpeercert() or {}
     passed("tls", f"{secured.version()}, certificate valid until {certificate.get('notAfter', '?')}")
     return secured
+
+
+def _tell_certificate(tls: Tls, passed: Hop) -> None:
+    if tls.certificate is not None:
+        passed("client certificate", f"the broker has nothing against that in {tls.certificate}")
 
 
 def _upgrade(stream: socket.socket, netloc: str) -> None:
@@ -118,8 +188,21 @@ def _upgrade(stream: socket.socket, netloc: str) -> None:
         stream.sendall(request.encode("ascii"))
         answer = _until(stream, b"\r\n\r\n")
         status = answer.split(b"\r\n", 1)[0].decode("latin-1")
+        if status.split(" ")[1:2] == ["400"] and not isinstance(stream, ssl.SSLSocket):
+            raise HopFailed(
+                "tls", f"{netloc} does not take unencrypted requests (answered {printable(status, 100)})",
+                "Its address probably begins with wss:// in place of ws://.",
+            )  # fmt: skip
         if status.split(" ")[1:2] != ["101"]:
-            raise ValueError(f"answered {status!r}")
+            raise ValueError(f"answered {printable(status, 100)!r}")
+
+
+def _greeting(stream: socket.socket, host: str, port: int, *, is_websocket: bool) -> dict[str, Any]:
+    with _named(
+        "server", f"{host}:{port} does not greet as a NATS server does",
+        "Check the address and port; another program may listen there, or one that is spoken to as wss://.",
+    ):  # fmt: skip
+        return _info(stream, is_websocket)
 
 
 def _info(stream: socket.socket, is_websocket: bool) -> dict[str, Any]:

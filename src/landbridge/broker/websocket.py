@@ -68,7 +68,9 @@ class Websocket(asyncio.Transport, asyncio.Protocol):
                     self._channel.buffer_updated(count)
                     left = left[count:]
         if self._frames.handshake_exc is not None:
-            self._channel.drop(f"no websocket: {self._frames.handshake_exc}")
+            clear = self._transport.get_extra_info("sslcontext") is None
+            hint = " (if it is encrypted, its address begins with wss://)" if clear else ""
+            self._channel.drop(f"no websocket: {self._frames.handshake_exc}{hint}")
         elif self._transport.get_write_buffer_size() > _MOST_UNREAD_BYTES:
             self._channel.drop("the broker asks whether we are there, and reads no answer")
         elif self._frames.close_expected():

@@ -19,7 +19,8 @@ from ..hub.serve import is_own_network
 from ..names import Address, parse_address
 from ..protocol import PRESENCE_SILENCE_S
 from ..security import decode_jwt
-from ..settings import local_dir, read_profile, running_broker, selected_profile, selected_url
+from ..settings import local_dir, read_profile, running_broker, selected_profile, selected_tls, selected_url
+from ..tls import Tls
 from .console import safe, show, show_json
 from .ending import UNREACHABLE
 from .network import connected, described, listed_modules
@@ -96,9 +97,9 @@ def _examine(report: _Report, wanted: Address | None, profile: str | None) -> No
     with report.step("credential"):
         access = resolve(profile)
         _credential(report, access)
-    reached = [url for url in access.urls if _probe(report, url, "")]
+    reached = [url for url in access.urls if _probe(report, url, "", access.tls)]
     if websocket_url is not None:
-        _probe(report, websocket_url, "browser ")
+        _probe(report, websocket_url, "browser ", access.tls)
     if not reached:
         raise _Stop
     with report.step("login"):
@@ -117,6 +118,7 @@ def _configuration(profile: str | None) -> str:
     chosen, url = profile or selected_profile(), selected_url()
     said_by = "--profile" if profile else "LANDBRIDGE_PROFILE"
     at = f", at the address in LANDBRIDGE_URL: {url}" if url else ""
+    selected_tls()  # says what is wrong with its files
     if chosen is None:
         return f"no profile is chosen, so the network of this computer is used ({local_dir()}){at}"
     if "/" in chosen:
@@ -158,9 +160,9 @@ def _utc(seconds: float) -> str:
         return f"{seconds:g} s after 1970"
 
 
-def _probe(report: _Report, url: str, prefix: str) -> bool:
+def _probe(report: _Report, url: str, prefix: str, tls: Tls) -> bool:
     try:
-        probe(url, lambda hop, found: report.passed(f"{prefix}{hop}", found))
+        probe(url, lambda hop, found: report.passed(f"{prefix}{hop}", found), tls)
     except HopFailed as failed:
         report.failed(f"{prefix}{failed.hop}", failed.text, failed.advice)
         return False
@@ -169,7 +171,12 @@ def _probe(report: _Report, url: str, prefix: str) -> bool:
 
 async def _login(report: _Report, access: Access) -> None:
     connection = await Connection.open(
-        access.urls, user_jwt=access.user_jwt, sign=access.sign, name="landbridge doctor", on_event=lambda event: None
+        access.urls,
+        user_jwt=access.user_jwt,
+        sign=access.sign,
+        name="landbridge doctor",
+        on_event=lambda event: None,
+        tls=access.tls,
     )
     try:
         report.passed("login", f"the broker accepts {access.institute}/{access.person}")

@@ -13,7 +13,7 @@ from ..client.loop import wait_for
 from ..errors import NotConfigured
 from ..hub.access import chosen_profile
 from ..hub.institutes import Institute, institute_of, institutes_here
-from ..hub.inviting import invite_institute, invite_person
+from ..hub.inviting import invite_institute, invite_person, read_authority
 from ..security import Invitation, until_text
 from ..settings import checked_url, private_write
 from .console import say, show, show_json
@@ -35,6 +35,7 @@ def invite(
     within: str = "7d",
     replace: bool = False,
     url: Annotated[tuple[str, ...], Parameter(name="--url")] = (),
+    ca: Path | None = None,
     output: Annotated[Path | None, Parameter(name=("--output", "-o"))] = None,
     profile: str | None = None,
     json: bool = False,
@@ -59,6 +60,8 @@ def invite(
         Let an institute take the place of one of this name: it joins anew, and its people need new invitations.
     url
         Where others reach the broker, if not where it listens: nats://HOST:PORT. May be given several times.
+    ca
+        File with the authority by which the broker is known, if not by those that computers trust; it goes along.
     output
         File to write the invitation to, for you alone to read; by default it is printed.
     profile
@@ -72,12 +75,13 @@ def invite(
         if serve or expires is not None or profile is not None:
             raise UsageError("--serve, --expires and --profile are for persons: landbridge invite person NAME")
         urls = [checked_url(each, "--url") for each in url]
-        work = invite_institute(name, redeem_by=redeem_by, now=now, replace=replace, urls=urls)
+        authority = None if ca is None else read_authority(ca)
+        work = invite_institute(name, redeem_by=redeem_by, now=now, replace=replace, urls=urls, ca=authority)
         invitation = wait_for(work, _TIMEOUT_S)
         until_when = None
     else:
-        if replace or url:
-            raise UsageError("--replace and --url are for institutes: landbridge invite institute NAME")
+        if replace or url or ca is not None:
+            raise UsageError("--replace, --url and --ca are for institutes: landbridge invite institute NAME")
         modules = [each.strip() for part in serve for each in part.split(",") if each.strip()]
         until_when = until(expires or "1y", "--expires", now=now)
         ours = institute_here(profile)

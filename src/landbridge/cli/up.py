@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import ipaddress
 import logging
+import re
 from dataclasses import asdict
+from pathlib import Path
 
 from ..errors import printable
 from ..hub import up as hub
@@ -16,30 +19,92 @@ from .signals import stop_on_signals
 
 __all__ = ["up"]
 
+_HOST = re.compile(r"[A-Za-z0-9_.:-]{1,255}")
+
 
 def up(
-    *, network: str | None = None, port: int | None = None, websocket_port: int | None = None, json: bool = False
+    *,
+    network: str | None = None,
+    host: str = "127.0.0.1",
+    port: int | None = None,
+    websocket_port: int | None = None,
+    address: str = "",
+    tls_certificate: Path | None = None,
+    tls_key: Path | None = None,
+    tls_client_ca: Path | None = None,
+    unencrypted: bool = False,
+    json: bool = False,
 ) -> None:
     """Run the network of this computer until Ctrl-C.
 
-    Its broker listens on this computer only. Whoever runs it owns the network: institutes there are theirs, or those
-    that they have invited (landbridge invite institute NAME).
+    Its broker listens on this computer only, if --host says nothing else. Whoever runs it owns the network: institutes
+    there are theirs, or those that they have invited (landbridge invite institute NAME).
 
     Parameters
     ----------
     network
         What the network is called; it keeps the name, and its ports, from then on.
+    host
+        Address to listen at, such as 0.0.0.0 for all that this computer has; others can connect then.
     port
         Port of the broker; by default a free one, or the one it had, once others were told of it.
     websocket_port
-        Port of the broker for browsers; as port.
+        Port of the broker for browsers and for wss:// addresses; by default as for port.
+    address
+        Name under which others reach this computer, such as hub.example.org: what they are told.
+    tls_certificate
+        File with the certificate of that name and those that signed it, in PEM. Both ports are encrypted with it, and
+        it is read anew whenever it has changed.
+    tls_key
+        File with its key.
+    tls_client_ca
+        File with the authorities of which whoever connects must show a certificate.
+    unencrypted
+        Listen elsewhere than on this computer without encryption: only behind a proxy that encrypts.
     json
-        Print one line of JSON when it runs, and one whenever the broker had to be started again.
+        Print one line of JSON when it runs, and one whenever the broker had to be started again or its certificate
+        was renewed.
     """
-    log_to_stderr(logging.WARNING)
+    _check_encryption(host, tls_certificate, tls_key, tls_client_ca, unencrypted)
+    if address and not _HOST.fullmatch(address):
+        raise UsageError(f"--address {printable(repr(address), 200)}: must be the name of a host, without a port.")
     if network is not None and (not network.strip() or printable(network, 100) != network):
         raise UsageError("--network: a name of 1 to 100 letters and signs that can be shown is wanted.")
-    asyncio.run(_up(network, _chosen("--port", port), _chosen("--websocket-port", websocket_port), json))
+    listening = hub.Listening(
+        host,
+        _chosen("--port", port),
+        _chosen("--websocket-port", websocket_port),
+        address,
+        *(file.absolute() if file else None for file in (tls_certificate, tls_key, tls_client_ca)),
+    )
+    log_to_stderr(logging.WARNING)
+    asyncio.run(_up(network, listening, json))
+
+
+def _check_encryption(
+    host: str, certificate: Path | None, key: Path | None, client_ca: Path | None, unencrypted: bool
+) -> None:
+    if not _HOST.fullmatch(host):
+        raise UsageError(f"--host {printable(repr(host), 200)}: must be an address of this computer, without a port.")
+    if (certificate is None) != (key is None):
+        raise UsageError("--tls-certificate and --tls-key: give both, or neither.")
+    if client_ca is not None and certificate is None:
+        raise UsageError("--tls-client-ca: needs --tls-certificate and --tls-key, too.")
+    if unencrypted and certificate is not None:
+        raise UsageError("--unencrypted: leave it out, as --tls-certificate has both ports encrypted.")
+    if certificate is None and not unencrypted and not _is_near(host):
+        raise UsageError(
+            f"--host {host}: whoever is on the way could read along, as nothing is encrypted. Give --tls-certificate "
+            "and --tls-key; or --unencrypted, if a proxy on this computer or in its own network encrypts."
+        )
+
+
+def _is_near(host: str) -> bool:
+    """Whether only programs of this computer can reach it."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 def _chosen(option: str, port: int | None) -> int:
@@ -50,7 +115,7 @@ def _chosen(option: str, port: int | None) -> int:
     return port
 
 
-async def _up(name: str | None, port: int, websocket_port: int, json: bool) -> None:
+async def _up(name: str | None, listening: hub.Listening, json: bool) -> None:
     stop = stop_on_signals()
 
     def ready(broker: RunningBroker) -> None:
@@ -64,13 +129,20 @@ async def _up(name: str | None, port: int, websocket_port: int, json: bool) -> N
             show_json({"event": "restarted"})
         say("The broker had ended and has been started again, at the same address.")
 
-    await hub.run(ready, stop, restarted, name=name, port=port, websocket_port=websocket_port)
+    def renewed() -> None:
+        if json:
+            show_json({"event": "certificate_renewed"})
+        say("The certificate has changed; the broker uses the new one from now on.")
+
+    await hub.run(ready, stop, restarted, renewed, listening, name=name)
     say("The network has ended.")
 
 
 def _welcome(broker: RunningBroker) -> str:
+    others = f"Others reach it at {broker.public_url} (websocket {broker.public_websocket_url}).\n"
     return (
         f"{broker.network} runs at {broker.url} (websocket {broker.websocket_url}). Ctrl-C ends it.\n"
+        f"{others if broker.public_url else ''}"
         "In other terminals:\n"
         "  landbridge serve FILE.py --as INSTITUTE/MODULE\n"
         "  landbridge ls"

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from ..tls import Tls
+
 __all__ = ["Access"]
 
 
@@ -28,6 +30,8 @@ class Access:
         What was asked for, so that another process can ask for the same.
     urls_now : callable, optional
         Tells before each reconnect where the broker is now, if that may change.
+    tls : Tls
+        Whom to trust where the connection is encrypted, and what to show there.
     """
 
     urls: tuple[str, ...]
@@ -38,3 +42,4 @@ class Access:
     network: str = ""
     profile: str | None = None
     urls_now: Callable[[], tuple[str, ...]] | None = field(default=None, repr=False)
+    tls: Tls = field(default_factory=Tls)

@@ -142,6 +142,7 @@ class Link:
             name=f"landbridge {access.institute}/{access.person}",
             on_event=self._connection_event,
             urls_now=access.urls_now,
+            tls=access.tls,
         )
         await self._connection.subscribe(self._inbox, self._answer_arrived)
         parts = inbox_subscription(access.institute, access.person, self._lane_id)

@@ -50,6 +50,7 @@ class LoadConnection:
             name=f"landbridge load {access.institute}/{access.person}",
             on_event=self._event,
             urls_now=access.urls_now,
+            tls=access.tls,
         )
         await self._connection.subscribe(
             inbox_subscription(access.institute, access.person, self._conn_id), self._arrived

@@ -13,7 +13,17 @@ from ..client.loop import wait_for
 from ..errors import NotConfigured
 from ..names import OWNER_INSTITUTE, SERVICE_PERSON, check_institute, check_person
 from ..security import Credentials
-from ..settings import local_dir, profiles, read_profile, running_broker, selected_profile, selected_url
+from ..settings import (
+    local_dir,
+    own_tls,
+    profiles,
+    read_profile,
+    running_broker,
+    selected_profile,
+    selected_tls,
+    selected_url,
+)
+from ..tls import Tls
 from .institutes import Institute, institute_of
 from .issue import mint, sign
 from .keys import KEYS_FILE, NetworkKeys
@@ -51,10 +61,10 @@ def _resolve(chosen: str | None, url: str | None) -> Access:
     stored = read_profile(chosen)
     held = Renewed(stored)
     caller = held.credentials.caller
+    urls, tls = ((url,), selected_tls() or stored.tls) if url else (stored.urls, stored.tls)
     return Access(
-        (url,) if url else stored.urls, caller.institute, caller.person, held.user_jwt, held.sign,
-        network=held.credentials.network,
-    )  # fmt: skip
+        urls, caller.institute, caller.person, held.user_jwt, held.sign, network=held.credentials.network, tls=tls
+    )
 
 
 def chosen_profile(profile: str | None = None) -> str | None:
@@ -71,9 +81,11 @@ def chosen_profile(profile: str | None = None) -> str | None:
 
 def serving_access(ours: Institute, module: str) -> Access:
     """Return how to serve a module of an institute whose keys are here: with a credential that is issued now."""
-    held = _Serving(ours, module)
-    urls = read_profile(ours.profile).urls
-    return Access(urls, ours.name, SERVICE_PERSON, held.user_jwt, held.sign, network=ours.network, profile=ours.profile)
+    held, profile = _Serving(ours, module), read_profile(ours.profile)
+    return Access(
+        profile.urls, ours.name, SERVICE_PERSON, held.user_jwt, held.sign,
+        network=ours.network, profile=ours.profile, tls=profile.tls,
+    )  # fmt: skip
 
 
 def local_access(institute: str, person: str, modules: Sequence[str] = (), *, url: str | None = None) -> Access:
@@ -101,8 +113,13 @@ def local_access(institute: str, person: str, modules: Sequence[str] = (), *, ur
         mint(local_dir(), institute, person, modules, now=int(time.time()), random=secrets.token_bytes), 30.0
     )
     held = _Issued(credentials, institute, person, modules)
-    where = local_urls if url is None else None
-    return Access(urls, institute, person, held.user_jwt, held.sign, network=credentials.network, urls_now=where)
+    if url is not None:
+        where, tls = None, selected_tls() or Tls()
+    else:
+        where, tls = local_urls, own_tls()
+    return Access(
+        urls, institute, person, held.user_jwt, held.sign, network=credentials.network, urls_now=where, tls=tls
+    )
 
 
 def local_urls() -> tuple[str, ...]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Sequence
+from pathlib import Path
 
 from ..errors import NotConfigured
 from ..security import SERVICE_INSTITUTE, Credentials, Invitation, new_key, user_jwt
@@ -13,11 +14,19 @@ from . import members as register
 from .institutes import Institute
 from .issue import change_keys
 
-__all__ = ["invite_institute", "invite_person"]
+__all__ = ["invite_institute", "invite_person", "read_authority"]
+
+_LONGEST_AUTHORITY = 12_000
 
 
 async def invite_institute(
-    name: str, *, redeem_by: int, now: int, replace: bool = False, urls: Sequence[str] = ()
+    name: str,
+    *,
+    redeem_by: int,
+    now: int,
+    replace: bool = False,
+    urls: Sequence[str] = (),
+    ca: str | None = None,
 ) -> Invitation:
     """Invite an institute into the network of this computer.
 
@@ -30,7 +39,9 @@ async def invite_institute(
     replace : bool
         Whether it may take the place of an institute of this name.
     urls : sequence of str
-        Where others reach the broker; by default where it listens.
+        Where others reach the broker; by default where it listens, under the name for others.
+    ca : str, optional
+        Certificates (PEM) by which the broker is known, when not by those of the system.
 
     Raises
     ------
@@ -46,7 +57,7 @@ async def invite_institute(
         user.public, keys.institutes[SERVICE_INSTITUTE]["enrol"],
         issuer_account=keys.net.public, institute=SERVICE_INSTITUTE, person=invitation, now=now, expires=redeem_by,
     )  # fmt: skip
-    return Invitation(keys.net.public, keys.name, where, name, None, Credentials(token, user.seed))
+    return Invitation(keys.net.public, keys.name, where, name, None, Credentials(token, user.seed), ca=ca)
 
 
 async def invite_person(
@@ -80,7 +91,7 @@ async def invite_person(
     token = institute.credential(user.public, invitation, (), until=redeem_by, now=now, role="enrol")
     return Invitation(
         institute.network, institute.name, profile.urls, institute.name, person, Credentials(token, user.seed),
-        institute.root.public,
+        institute.root.public, None if profile.tls.ca is None else read_authority(profile.tls.ca),
     )  # fmt: skip
 
 
@@ -91,4 +102,19 @@ def _urls() -> tuple[str, ...]:
             "No network runs on this computer, so an invitation could not say where it is. Start it in another "
             "terminal: landbridge up; or say where others reach it: --url nats://HOST:PORT"
         )
-    return (broker.url, broker.websocket_url)
+    return (broker.public_url or broker.url, broker.public_websocket_url or broker.websocket_url)
+
+
+def read_authority(file: Path) -> str:
+    """Return certificates in PEM; raises `NotConfigured` when the file holds none, or more than an invitation can."""
+    try:
+        with open(file, encoding="ascii") as opened:
+            text = opened.read(_LONGEST_AUTHORITY + 1)
+    except (OSError, ValueError):
+        text = ""
+    if "-----BEGIN CERTIFICATE-----" not in text or "PRIVATE KEY" in text or len(text) > _LONGEST_AUTHORITY:
+        raise NotConfigured(
+            f"{file} cannot go into an invitation: it must hold certificates in the format PEM, without a key, and no "
+            f"more than {_LONGEST_AUTHORITY:,} characters. Name the file with that of the authority only."
+        )
+    return text

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from ..names import OWNER_INSTITUTE, check_institute, check_module, check_person
 from ..security import SERVICE_INSTITUTE, Credentials, Role, new_key, user_jwt
-from ..settings import running_broker
+from ..settings import own_tls, running_broker
 from .keys import KEYS_FILE, NetworkKeys
 from .locks import alone_with
 
@@ -171,7 +171,12 @@ async def _tell(urls: Sequence[str], keys: NetworkKeys) -> None:
 
     user = keys.system_user_credentials()
     connection = await Connection.open(
-        urls, user_jwt=lambda: user.jwt, sign=user.sign, name="landbridge issuer", on_event=lambda _event: None
+        urls,
+        user_jwt=lambda: user.jwt,
+        sign=user.sign,
+        name="landbridge issuer",
+        on_event=lambda _event: None,
+        tls=own_tls(),
     )
     try:
         await push_account(connection, keys.net_jwt())

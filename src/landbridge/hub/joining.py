@@ -21,7 +21,8 @@ from ..client.loop import wait_for
 from ..errors import BrokerUnreachable, Malformed, NotConfigured
 from ..names import ISSUER_MODULE, Address
 from ..security import Credentials, Invitation, KeyPair, fingerprint, member_proof, new_key
-from ..settings import config_dir, private_read, private_write, profile_name
+from ..settings import config_dir, private_read, private_write, profile_name, selected_tls
+from ..tls import Tls
 from .institutes import DAY_S, Institute, institute_of
 from .members import Member, Members
 from .owner import owner_person
@@ -58,16 +59,30 @@ def join(text: str, profile: str | None = None) -> str:
             f"There is a profile {name!r} already, so nothing was changed. Join with a profile of another name: "
             f"landbridge join --profile NAME"
         )
+    tls = _tls(invitation, name)
     if invitation.person is None:
-        _join_as_institute(invitation, name)
+        _join_as_institute(invitation, name, tls)
     else:
-        _join_as_person(invitation, invitation.person, name)
+        _join_as_person(invitation, invitation.person, name, tls)
     # Last, because from then on the profile counts as made.
-    private_write(_folder() / f"{name}.toml", f"urls = {json.dumps(list(invitation.urls))}\n")
+    said: dict[str, object] = {"urls": list(invitation.urls)}
+    said |= {part: str(file) for part in ("ca", "certificate", "key") if (file := getattr(tls, part)) is not None}
+    lines = (f"{key} = {json.dumps(value)}\n" for key, value in said.items())  # which TOML reads, too
+    private_write(_folder() / f"{name}.toml", "".join(lines))
     return name
 
 
-def _join_as_institute(invitation: Invitation, name: str) -> None:
+def _tls(invitation: Invitation, name: str) -> Tls:
+    """Return whom to trust and what to show, as the invitation or else the environment says."""
+    tls = selected_tls() or Tls()
+    if invitation.ca is None:
+        return tls
+    authority = _folder() / f"{name}.ca.pem"
+    private_write(authority, invitation.ca)
+    return replace(tls, ca=authority)
+
+
+def _join_as_institute(invitation: Invitation, name: str, tls: Tls) -> None:
     ours, now = institute_of(name), int(time.time())
     if ours is None or (ours.network, ours.name) != (invitation.network, invitation.institute):
         if ours is not None:
@@ -77,7 +92,7 @@ def _join_as_institute(invitation: Invitation, name: str) -> None:
             )
         ours = Institute.create(name, invitation.network, invitation.institute, secrets.token_bytes, now=now)
         ours.save()
-    _ask(invitation, {"charter": ours.charter_text})
+    _ask(invitation, tls, {"charter": ours.charter_text})
     key, person = new_key("user", secrets.token_bytes(32)), owner_person()
     member = Member(person, (), now + _OWN_MEMBERSHIP_S, ours.proof(person, key), now)
     members = wait_for(
@@ -87,7 +102,7 @@ def _join_as_institute(invitation: Invitation, name: str) -> None:
     know(ours.network, ours.name, fingerprint(ours.root.public))
 
 
-def _join_as_person(invitation: Invitation, person: str, name: str) -> None:
+def _join_as_person(invitation: Invitation, person: str, name: str, tls: Tls) -> None:
     unfinished = _folder() / f"{name}.joining"
     if unfinished.exists():
         key = KeyPair.from_seed(private_read(unfinished))
@@ -95,16 +110,16 @@ def _join_as_person(invitation: Invitation, person: str, name: str) -> None:
         key = new_key("user", secrets.token_bytes(32))
         private_write(unfinished, key.seed)
     proof = member_proof(invitation.network, invitation.institute, person, key)
-    answer = _ask(invitation, {"proof": proof})
+    answer = _ask(invitation, tls, {"proof": proof})
     keep_credentials(name, key.seed, answer, person=person, institute=invitation.institute)
     unfinished.unlink()
     if invitation.root is not None:
         know(invitation.network, invitation.institute, fingerprint(invitation.root))
 
 
-def _ask(invitation: Invitation, arguments: Mapping[str, object]) -> object:
-    credentials = invitation.credentials
-    access = Access(invitation.urls, invitation.issuer, invitation.id, lambda: credentials.jwt, credentials.sign)
+def _ask(invitation: Invitation, tls: Tls, arguments: Mapping[str, object]) -> object:
+    held = invitation.credentials
+    access = Access(invitation.urls, invitation.issuer, invitation.id, lambda: held.jwt, held.sign, tls=tls)
     return ask_issuer(access, "join", arguments)
 
 

@@ -109,7 +109,7 @@ def renew(profile: Profile) -> Credentials:
         )
     try:
         asking = Credentials.parse(private_read(enrol_file).decode("utf-8", "replace")) if over else held
-        access = Access(profile.urls, caller.institute, caller.person, lambda: asking.jwt, asking.sign)
+        access = Access(profile.urls, caller.institute, caller.person, lambda: asking.jwt, asking.sign, tls=profile.tls)
         answer = ask_issuer(access, "renew", {"proof": proof})
     except LandbridgeError as error:
         if over:

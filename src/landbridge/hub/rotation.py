@@ -101,6 +101,8 @@ def shut_out(ours: Institute, person: str, *, now: int) -> LandbridgeError | Non
 
 def _ask(ours: Institute, method: str, arguments: Mapping[str, object]) -> object:
     held = ours.own_credentials(owner_person(), (), now=int(time.time()))
-    urls = read_profile(ours.profile).urls
-    access = Access(urls, ours.name, held.name, lambda: held.jwt, held.sign, network=ours.network)
+    profile = read_profile(ours.profile)
+    access = Access(
+        profile.urls, ours.name, held.name, lambda: held.jwt, held.sign, network=ours.network, tls=profile.tls
+    )
     return ask_issuer(access, method, arguments, of=SERVICE_INSTITUTE)

@@ -165,6 +165,7 @@ async def serve(
         name=f"landbridge {address}",
         on_event=on_event,
         urls_now=access.urls_now,
+        tls=access.tls,
     )
     # What has been loaded stays; walking all of it again and again in search of garbage took 20 % of a small call.
     gc.collect()

@@ -15,7 +15,7 @@ from ..backend.service import Backend
 from ..broker import Closed, Connection, Event, Reconnected
 from ..names import SERVICE_PERSON, Address
 from ..security import SERVICE_INSTITUTE
-from ..settings import local_dir
+from ..settings import local_dir, own_tls
 from .issue import mint
 
 __all__ = ["serve_own"]
@@ -78,6 +78,7 @@ async def serve_own(
         name=f"landbridge {address}",
         on_event=on_event,
         urls_now=urls_now,
+        tls=own_tls(),
     )
     try:
         async with beside(connection) if beside is not None else nullcontext():

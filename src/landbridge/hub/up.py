@@ -9,7 +9,9 @@ import logging
 import secrets
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 from ..backend.expose import Exposed, Exposure
@@ -22,6 +24,7 @@ from ..settings import (
     forget_broker,
     hold_up_lock,
     local_dir,
+    own_tls,
     private_read,
     private_write,
     record_broker,
@@ -35,7 +38,7 @@ from .owner import owner_person
 from .registrar import registrar
 from .services import serve_own
 
-__all__ = ["run"]
+__all__ = ["Listening", "run"]
 
 _log = logging.getLogger(__name__)
 _WATCH_S = 0.2
@@ -46,14 +49,41 @@ _PORTS = "ports.json"
 _REGISTRAR = "0" * 32  # there is one in a network: its audit log is always in the same place
 
 
+@dataclass(frozen=True)
+class Listening:
+    """Where the broker listens, and how it is encrypted.
+
+    Attributes
+    ----------
+    host : str
+        Address to listen at; by default only programs of this computer can connect.
+    port, websocket_port : int
+        Ports; -1 for free ones.
+    address : str
+        Name or address under which others reach this computer, if they do.
+    certificate, key : Path, optional
+        Files with the certificate of that name and its key: both or none.
+    client_ca : Path, optional
+        File with the authorities of the certificates that whoever connects must show.
+    """
+
+    host: str = "127.0.0.1"
+    port: int = -1
+    websocket_port: int = -1
+    address: str = ""
+    certificate: Path | None = None
+    key: Path | None = None
+    client_ca: Path | None = None
+
+
 async def run(
     ready: Callable[[RunningBroker], None],
     stop: asyncio.Event,
     restarted: Callable[[], None],
+    renewed: Callable[[], None],
+    listening: Listening,
     *,
     name: str | None = None,
-    port: int = -1,
-    websocket_port: int = -1,
 ) -> None:
     """Run the network of this computer until `stop` is set.
 
@@ -67,18 +97,29 @@ async def run(
         When to end.
     restarted : callable
         Told when the broker crashed and has been started again.
-    port, websocket_port : int
-        Where the broker listens; -1 for a free port, or for the one it had before if others were told of it.
+    renewed : callable
+        Told when the broker has been given a new certificate.
+    listening : Listening
+        Where the broker listens, and how it is encrypted. A port that is free for it to choose is the one it had
+        before, if others were told of it.
+    name : str, optional
+        What the network is called from now on.
 
     Raises
     ------
     NotConfigured
-        When a network runs already.
+        When a network runs already, or a file for encryption cannot be used.
     BrokerFailed, MissingExtra
         When the broker does not start, or is not installed.
     """
+    if listening.client_ca is not None and own_tls().certificate is None:
+        raise NotConfigured(
+            "Whoever connects shall show a certificate, and this computer has none to show: the catalogue could not "
+            "connect. Name one of the same authority: LANDBRIDGE_CERTIFICATE and LANDBRIDGE_KEY, here and wherever "
+            "programs of this computer use the network."
+        )
     with hold_up_lock():
-        server, broker = await _start(name, *_ports(port, websocket_port))
+        server, broker = await _start(_as_before(listening), name)
         keeper: asyncio.Task[None] | None = None
         try:
             serving = asyncio.Event()
@@ -97,8 +138,13 @@ async def run(
                     keeper.result()
                 if server.poll() is not None and not stop.is_set():
                     _log.error("the broker ended with exit code %s; starting it again", server.poll())
-                    server, broker = await _start_again(broker)
+                    server, broker = await _start_again(broker, listening)
                     restarted()
+                try:
+                    if server.renew_certificate():
+                        renewed()
+                except (NotConfigured, OSError) as error:
+                    _log.error("the broker goes on with the certificate it has: %s", error)
         finally:
             stop.set()
             if keeper is not None:
@@ -107,7 +153,7 @@ async def run(
             await asyncio.to_thread(server.stop)
 
 
-async def _start(name: str | None, port: int, websocket_port: int) -> tuple[Server, RunningBroker]:
+async def _start(listening: Listening, name: str | None = None, *, again: bool = False) -> tuple[Server, RunningBroker]:
     directory = local_dir()
     now = int(time.time())
     # Institutes that join meanwhile would be unknown to the broker: they wait for the record that we write at the end.
@@ -125,10 +171,14 @@ async def _start(name: str | None, port: int, websocket_port: int) -> tuple[Serv
             system_account=keys.system.public,
             accounts=keys.account_jwts(),
             directory=directory / "broker",
-            port=port,
-            websocket_port=websocket_port,
+            host=listening.host,
+            port=listening.port,
+            websocket_port=listening.websocket_port,
+            tls_certificate=listening.certificate,
+            tls_key=listening.key,
+            tls_client_ca=listening.client_ca,
         )
-        server = await asyncio.to_thread(start_server, config)
+        server = await asyncio.to_thread(start_server, config, again=again)
         broker = RunningBroker(
             url=server.url,
             websocket_url=server.websocket_url,
@@ -136,36 +186,50 @@ async def _start(name: str | None, port: int, websocket_port: int) -> tuple[Serv
             server_id=server.server_id,
             started=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
             network=keys.name or f"{owner_person()}'s network",
+            public_url=_public(server.url, listening.address),
+            public_websocket_url=_public(server.websocket_url, listening.address),
         )
         record_broker(broker)
         private_write(directory / _PORTS, json.dumps([_port(broker.url), _port(broker.websocket_url)]))
     return server, broker
 
 
-def _ports(port: int, websocket_port: int) -> tuple[int, int]:
+def _as_before(listening: Listening) -> Listening:
     """Return where to listen: a network that others were invited to stays where it is."""
     directory = local_dir()
     if not (directory / KEYS_FILE).exists():
-        return port, websocket_port
+        return listening
     keys = NetworkKeys.load(directory)
     if not (keys.invited or keys.joined or keys.name):
-        return port, websocket_port
+        return listening
     try:
-        before, websocket_before = json.loads(private_read(directory / _PORTS))
-        return (before if port == -1 else port), (websocket_before if websocket_port == -1 else websocket_port)
+        port, websocket_port = json.loads(private_read(directory / _PORTS))
     except (NotConfigured, ValueError, TypeError):
-        return port, websocket_port
+        return listening
+    return replace(
+        listening,
+        port=int(port) if listening.port == -1 else listening.port,
+        websocket_port=int(websocket_port) if listening.websocket_port == -1 else listening.websocket_port,
+    )
 
 
-async def _start_again(broker: RunningBroker) -> tuple[Server, RunningBroker]:
+def _public(url: str, address: str) -> str:
+    if not address:
+        return ""
+    host = f"[{address}]" if ":" in address else address
+    return f"{url.partition('//')[0]}//{host}:{_port(url)}"
+
+
+async def _start_again(broker: RunningBroker, listening: Listening) -> tuple[Server, RunningBroker]:
     """Start the broker where it was, so that everybody finds it; elsewhere if somebody has taken the place."""
     forget_broker()
     await asyncio.sleep(_RESTART_WAIT_S)
     try:
-        return await _start(None, _port(broker.url), _port(broker.websocket_url))
+        same = replace(listening, port=_port(broker.url), websocket_port=_port(broker.websocket_url))
+        return await _start(same, again=True)
     except BrokerFailed as error:
         _log.warning("it could not be started where it was: %s", error)
-        return await _start(None, -1, -1)
+        return await _start(replace(listening, port=-1, websocket_port=-1), again=True)
 
 
 def _port(url: str) -> int:

@@ -12,10 +12,12 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from authority import Authority
 from integration.broker.support import Network, connected, new_key
 from landbridge.broker import find_server, push_account, start_server
 from landbridge.broker.configuration import MAX_PAYLOAD_BYTES
-from landbridge.errors import BrokerFailed, BrokerUnreachable, MissingExtra
+from landbridge.broker.launcher import _from_here
+from landbridge.errors import BrokerFailed, BrokerUnreachable, MissingExtra, NotConfigured
 
 
 @pytest.fixture
@@ -125,6 +127,82 @@ def test_without_origins_only_pages_of_its_own_may_connect(server):
     own = server.websocket_url.replace("ws://", "http://")
     assert b"101" in upgrade(server.websocket_url, own)
     assert b"403" in upgrade(server.websocket_url, "https://evil.example.org")
+
+
+def test_files_to_encrypt_with_are_taken_over_whole_or_not_at_all(network, tmp_path):
+    authority = Authority(tmp_path / "authority")
+    certificate, key = authority.issue("127.0.0.1")
+    config = network.config(tls_certificate=certificate, tls_key=key, tls_client_ca=authority.ca)
+    with start_server(config) as server:
+        assert (server.url[:6], server.websocket_url[:6]) == ("tls://", "wss://")
+        kept = {file.name: file.read_bytes() for file in network.directory.glob("*.pem")}
+        assert set(kept) == {"certificate.pem", "key.pem", "client_ca.pem", "pinned.pem"}
+        assert {file.stat().st_mode & 0o777 for file in network.directory.glob("*.pem")} == {0o600}
+        assert not server.renew_certificate()
+        key.touch()
+        assert not server.renew_certificate()
+        certificate.write_text("half a certif")
+        with pytest.raises(NotConfigured, match=r"broker\.pem"):
+            server.renew_certificate()
+        certificate.unlink()
+        with pytest.raises(NotConfigured, match=r"broker\.pem"):
+            server.renew_certificate()
+        assert {file.name: file.read_bytes() for file in network.directory.glob("*.pem")} == kept
+        authority.issue("127.0.0.1")
+        assert server.renew_certificate()
+        assert not server.renew_certificate()
+        pinned = (network.directory / "pinned.pem").read_bytes()
+        assert kept["pinned.pem"] in pinned
+        assert pinned.count(b"BEGIN") == 2
+    with start_server(config):
+        assert (network.directory / "pinned.pem").read_bytes().count(b"BEGIN") == 1
+
+
+def test_in_place_of_one_that_crashed_it_starts_with_the_certificate_that_one_had(network, tmp_path):
+    certificate, key = Authority(tmp_path).issue("127.0.0.1")
+    config = network.config(tls_certificate=certificate, tls_key=key)
+    with start_server(config) as server:
+        server.kill()
+    content = certificate.read_bytes()
+    certificate.write_text("half a certif")
+    with pytest.raises(NotConfigured):
+        start_server(config)
+    with start_server(config, again=True) as server:
+        with pytest.raises(NotConfigured, match=r"broker\.pem"):
+            server.renew_certificate()
+        certificate.write_bytes(content + b"\n")
+        assert server.renew_certificate()
+
+
+def test_a_broker_does_not_start_with_files_that_cannot_be_used(network, tmp_path):
+    certificate, key = Authority(tmp_path).issue("127.0.0.1")
+    key.chmod(0o604)
+    with pytest.raises(NotConfigured, match="chmod o="):
+        start_server(network.config(tls_certificate=certificate, tls_key=key))
+    key.chmod(0o640)  # as those who renew certificates leave it to a group
+    with start_server(network.config(tls_certificate=certificate, tls_key=key)) as server:
+        assert server.url.startswith("tls://")
+    nonsense = tmp_path / "nonsense.pem"
+    nonsense.write_text("nonsense")
+    for files in (
+        {"tls_certificate": nonsense, "tls_key": key},
+        {"tls_certificate": certificate, "tls_key": nonsense},
+        {"tls_certificate": certificate, "tls_key": key, "tls_client_ca": nonsense},
+    ):
+        with pytest.raises(NotConfigured, match=r"nonsense\.pem"):
+            start_server(network.config(**files))
+
+
+@pytest.mark.parametrize(
+    ("url", "host", "here"),
+    [
+        ("tls://192.0.2.2:4222", "0.0.0.0", "tls://127.0.0.1:4222"),
+        ("wss://[fd00::2]:443", "::", "wss://[::1]:443"),
+        ("tls://192.0.2.2:4222", "192.0.2.2", "tls://192.0.2.2:4222"),
+    ],
+)
+def test_programs_of_this_computer_reach_what_listens_everywhere(url, host, here):
+    assert _from_here(url, host) == here
 
 
 def upgrade(url: str, origin: str) -> bytes:

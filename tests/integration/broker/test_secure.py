@@ -6,20 +6,26 @@ import asyncio
 import base64
 import hashlib
 import json
+import os
+import socket
 import ssl
 import subprocess
 import sys
+import threading
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
 import trustme
 
+from authority import Authority
 from integration.broker.fakebroker import Session, fake_broker
 from integration.broker.support import connected
-from landbridge.broker import Disconnected, Reconnected, find_server
-from landbridge.errors import BrokerUnreachable, MissingExtra
+from landbridge.broker import Disconnected, Reconnected, find_server, start_server
+from landbridge.broker.probe import HopFailed, probe
+from landbridge.errors import BrokerUnreachable, MissingExtra, NotConfigured
+from landbridge.tls import Tls
 
 
 @dataclass
@@ -35,10 +41,9 @@ class Secured:
         kind = "websocket" if scheme in ("ws", "wss") else "nats"
         return f"{scheme}://127.0.0.1:{self.ports[kind][0].rpartition(':')[2]}"
 
-    def trusted(self) -> ssl.SSLContext:
-        context = ssl.create_default_context()
-        self.authority.configure_trust(context)
-        return context
+    def trusted(self) -> Tls:
+        self.authority.cert_pem.write_to_path(str(self.folder / "ca.pem"))
+        return Tls(ca=self.folder / "ca.pem")
 
 
 @contextmanager
@@ -179,6 +184,131 @@ async def test_without_the_package_for_websockets_the_extra_is_named(network, se
     with pytest.raises(MissingExtra, match=r"landbridge\[ws\]"):
         async with connected(secured.url("wss"), network.user(), tls=secured.trusted()):
             pass
+
+
+@pytest.mark.parametrize("offered", [{}, {"tls_required": False}, {"tls_verify": True}])
+async def test_whoever_on_the_way_takes_encryption_away_hears_nothing(network, offered):
+    heard = []
+
+    async def script(session: Session) -> None:
+        session.say("INFO " + json.dumps({"server_id": "F", "max_payload": 1000, "nonce": "abc", **offered}))
+        heard.append(await session.reader.read())
+
+    async with fake_broker(script) as url:
+        with pytest.raises(BrokerUnreachable, match="offers no TLS, which a tls:// address demands"):
+            async with connected(url.replace("nats:", "tls:"), network.user()):
+                pass
+        while not heard:
+            await asyncio.sleep(0)
+    assert heard == [b""]
+
+
+CAUSES = {
+    "authority": ("tls", "tls", "an authority that is not trusted here"),
+    "websocket of such": ("wss", "tls", "an authority that is not trusted here"),
+    "name": ("tls", "tls", "for another name than localhost"),
+    "expired": ("wss", "tls", "has expired"),
+    "no certificate": ("tls", "client certificate", "demands a certificate of ours, and none is configured"),
+    "other certificate": ("wss", "client certificate", "does not accept our certificate in"),
+    "plain": ("tls", "tls", "offers no TLS, which a tls:// address demands"),
+    "plain websocket": ("wss", "tls", "does not begin with encryption"),
+    "wrong port": ("wss at nats", "tls", "does not begin with encryption"),
+}
+
+
+@pytest.mark.parametrize("cause", CAUSES)
+async def test_each_way_of_failing_is_named_by_errors_and_by_the_doctor(network, tmp_path, cause):
+    scheme, hop, said = CAUSES[cause]
+    authority, other = Authority(tmp_path / "one"), Authority(tmp_path / "other")
+    certificate, key = authority.issue("127.0.0.1", expired=cause == "expired")
+    mine = other.issue("me@awi.de", file="mine")
+    trusts = other if "authority" in cause or "such" in cause else authority
+    tls = Tls(trusts.ca, *(mine if cause == "other certificate" else ()))
+    config = network.config(
+        tls_certificate=certificate, tls_key=key, tls_client_ca=authority.ca if "certificate" in cause else None
+    )
+    with start_server(network.config() if cause.startswith("plain") else config) as server:
+        where = server.websocket_url if scheme == "wss" else server.url
+        url = f"{scheme[:3]}://{'localhost' if cause == 'name' else '127.0.0.1'}:{where.rpartition(':')[2]}"
+        with pytest.raises(BrokerUnreachable, match=said) as told:
+            async with connected(url, network.user(), tls=tls):
+                pass
+        with pytest.raises(HopFailed, match=said) as failed:
+            probe(url, lambda hop, found: None, tls)
+    assert failed.value.hop == hop
+    assert failed.value.advice
+    assert url in str(told.value)
+
+
+async def test_whoever_has_taken_the_port_of_the_own_broker_is_not_believed(network, tmp_path):
+    certificate, key = Authority(tmp_path).issue("127.0.0.1")
+    with start_server(network.config(tls_certificate=certificate, tls_key=key)) as server:
+        own = Tls(pinned=network.directory / "pinned.pem")
+        async with connected(server.url, network.user(), tls=own) as peer:
+            assert peer.connection.connected
+        other = Authority(tmp_path / "other").issue("127.0.0.1")
+        (tmp_path / "impostor").mkdir()
+        impostor = replace(
+            network.config(), directory=tmp_path / "impostor", tls_certificate=other.certificate, tls_key=other.key
+        )
+        with start_server(impostor) as taken:
+            with pytest.raises(BrokerUnreachable, match="not that of the broker of this computer"):
+                async with connected(taken.url, network.user(), tls=own):
+                    pass
+            with pytest.raises(HopFailed, match="not that of the broker of this computer"):
+                probe(taken.websocket_url, lambda hop, found: None, own)
+
+
+async def test_nonsense_within_what_is_encrypted_is_an_answer_to_the_doctor(tmp_path):
+    authority = Authority(tmp_path)
+    issued = authority.issue("127.0.0.1")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(issued.certificate, issued.key)
+
+    def serve() -> None:
+        stream, _ = listener.accept()
+        with context.wrap_socket(stream, server_side=True) as secured:
+            while not secured.recv(65536).endswith(b"\r\n\r\n"):
+                pass
+            secured.sendall(b"HTTP/1.1 101 Switching Protocols\r\n\r\n")
+            os.write(secured.fileno(), b"\x00nonsense" * 100)
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=serve)
+        thread.start()
+        try:
+            with pytest.raises(HopFailed) as failed:
+                probe(f"wss://127.0.0.1:{listener.getsockname()[1]}", lambda hop, found: None, authority.trusted)
+        finally:
+            thread.join(20)
+    assert failed.value.hop == "tls"
+
+
+async def test_an_encrypted_websocket_that_is_spoken_to_in_the_clear_is_told(network, tmp_path):
+    certificate, key = Authority(tmp_path).issue("127.0.0.1")
+    with start_server(network.config(tls_certificate=certificate, tls_key=key)) as server:
+        url = server.websocket_url.replace("wss:", "ws:")
+        with pytest.raises(BrokerUnreachable, match="its address begins with wss://"):
+            async with connected(url, network.user()):
+                pass
+        with pytest.raises(HopFailed, match="does not take unencrypted requests") as failed:
+            probe(url, lambda hop, found: None, Tls())
+        assert failed.value.hop == "tls"
+        assert "wss://" in failed.value.advice
+
+
+async def test_a_file_that_cannot_be_used_is_named_before_anybody_is_dialled(network, tmp_path):
+    sessions = []
+
+    async def script(session: Session) -> None:
+        sessions.append(session)
+
+    async with fake_broker(script) as url:
+        with pytest.raises(NotConfigured, match=r"missing\.pem"):
+            async with connected(url.replace("nats:", "wss:"), network.user(), tls=Tls(ca=tmp_path / "missing.pem")):
+                pass
+        await asyncio.sleep(0)
+    assert sessions == []
 
 
 def frame(opcode: int, payload: bytes) -> bytes:

@@ -1,0 +1,50 @@
+"""A certificate authority of the tests' own, as an institute may have one; its files lie in a folder."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import NamedTuple
+
+import trustme
+
+from landbridge.tls import Tls
+
+
+class Issued(NamedTuple):
+    """The files of a certificate and its key."""
+
+    certificate: Path
+    key: Path
+
+
+class Authority:
+    """An authority; `ca` is the file of its certificate."""
+
+    def __init__(self, folder: Path) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self.folder, self.ca = folder, folder / "ca.pem"
+        self._authority = trustme.CA()
+        self._authority.cert_pem.write_to_path(str(self.ca))
+
+    @property
+    def trusted(self) -> Tls:
+        """Who trusts it."""
+        return Tls(ca=self.ca)
+
+    def issue(self, *names: str, file: str = "broker", expired: bool = False) -> Issued:
+        """Issue a certificate for `names`; a `file` that is there is replaced, as it is at a renewal."""
+        after = datetime.now(UTC) + timedelta(days=-1 if expired else 90)
+        before = after - timedelta(days=91)
+        issued = self._authority.issue_cert(*names, not_after=after, not_before=before)
+        files = Issued(self.folder / f"{file}.pem", self.folder / f"{file}-key.pem")
+        for target, content in zip(
+            files,
+            (b"".join(blob.bytes() for blob in issued.cert_chain_pems), issued.private_key_pem.bytes()),
+            strict=True,
+        ):
+            fresh = target.with_suffix(".fresh")
+            fresh.touch(mode=0o600)
+            fresh.write_bytes(content)
+            fresh.replace(target)
+        return files
