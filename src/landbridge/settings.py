@@ -166,7 +166,9 @@ def own_tls() -> Tls:
     NotConfigured
         As `selected_tls` does.
     """
-    return replace(selected_tls() or Tls(), ca=None, pinned=local_dir() / "broker" / "pinned.pem")
+    chosen, pinned = selected_tls() or Tls(), local_dir() / "broker" / "pinned.pem"
+    # Without one, the broker is not of this computer's making: then the environment says whom to trust, or the system.
+    return replace(chosen, ca=None, pinned=pinned) if pinned.exists() else chosen
 
 
 def _checked_tls(files: dict[str, Path], where: str, both: str) -> Tls:

@@ -13,12 +13,14 @@ from .reading import Reading, Work
 from .shared_loop import SharedLoop
 
 if TYPE_CHECKING:
-    from .configuration import MAX_PAYLOAD_BYTES, MAX_PENDING_BYTES, ServerConfig
+    from .certificates import PINNED
+    from .configuration import MAX_PAYLOAD_BYTES, MAX_PENDING_BYTES, ServerConfig, cluster_configuration_text
     from .launcher import Server, find_server, start_server
 
 __all__ = [
     "MAX_PAYLOAD_BYTES",
     "MAX_PENDING_BYTES",
+    "PINNED",
     "Closed",
     "Connection",
     "Denied",
@@ -33,6 +35,7 @@ __all__ = [
     "SharedLoop",
     "Subscription",
     "Work",
+    "cluster_configuration_text",
     "find_server",
     "push_account",
     "start_server",
@@ -43,6 +46,6 @@ def __getattr__(name: str) -> Any:
     # Callers connect; only `landbridge up` starts a server, and what that takes costs 15 ms to import.
     if name not in __all__:
         raise AttributeError(name)
-    from . import configuration, launcher
+    from . import certificates, configuration, launcher
 
-    return getattr(launcher if hasattr(launcher, name) else configuration, name)
+    return getattr(next(each for each in (launcher, configuration, certificates) if hasattr(each, name)), name)

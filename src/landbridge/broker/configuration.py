@@ -13,7 +13,17 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-__all__ = ["MAX_PAYLOAD_BYTES", "MAX_PENDING_BYTES", "ServerConfig", "configuration_text"]
+__all__ = [
+    "MAX_PAYLOAD_BYTES",
+    "MAX_PENDING_BYTES",
+    "MINIMUM_VERSION",
+    "ServerConfig",
+    "cluster_configuration_text",
+    "configuration_text",
+]
+
+MINIMUM_VERSION = (2, 12, 6)
+"""Before it, a stranger could crash the server, and forge who a request came from (CVE-2026-33223, CVE-2026-27889)."""
 
 MAX_PAYLOAD_BYTES = 8 * 1024 * 1024
 """Longest message the embedded broker takes; above this nats-server itself advises against it."""
@@ -79,16 +89,6 @@ def configuration_text(config: ServerConfig, server_name: str) -> str:
     BrokerFailed
         When a key or claims do not look like such; their text is not shown.
     """
-    _check(_PUBLIC_KEY, config.system_account, "the public key of the system account")
-    _check(_JWT, config.operator_jwt, "the claims of the operator")
-    for key, jwt in config.accounts.items():
-        _check(_PUBLIC_KEY, key, "the public key of an account")
-        _check(_JWT, jwt, f"the claims of account {key}")
-    preloaded = "".join(f"  {_quoted(key)}: {_quoted(jwt)}\n" for key, jwt in config.accounts.items())
-    if config.allowed_origins:
-        origins = "allowed_origins: [" + ", ".join(map(_quoted, config.allowed_origins)) + "]"
-    else:
-        origins = "same_origin: true"
     encryption = _encryption(config)
     return f"""\
 server_name: {_quoted(server_name)}
@@ -100,32 +100,89 @@ log_file: "server.log"
 logfile_size_limit: 10MB
 logfile_max_num: 3
 
+{_LIMITS}
+{_accounts(config, "accounts")}
+jetstream {{
+  store_dir: "."
+}}
+{_websocket(config, encryption or "no_tls: true")}"""
+
+
+def cluster_configuration_text(config: ServerConfig) -> str:
+    """Return the configuration for nats-servers that somebody runs elsewhere, one or a cluster, for the same network.
+
+    What is theirs to decide, such as names, places and encryption, stands there as a comment. There is no secret in it.
+
+    Raises
+    ------
+    BrokerFailed
+        As `configuration_text` does.
+    """
+    tls = 'tls { cert_file: "/etc/nats/fullchain.pem", key_file: "/etc/nats/privkey.pem", timeout: 5 }'
+    needed = ".".join(map(str, MINIMUM_VERSION))
+    return f"""\
+# For nats-server {needed} or newer: nats-server -c THIS-FILE. Then, where the keys of the network are:
+#   landbridge up --broker tls://HOST:{int(config.port)}
+# Each server of a cluster has the same, and a name and a folder of its own.
+
+server_name: "hub-1"
+host: {_quoted(config.host)}
+port: {int(config.port)}
+# Without this, whoever is on the way reads along:
+# {tls}
+
+{_LIMITS}
+{_accounts(config, "/var/lib/nats/accounts")}
+jetstream {{
+  store_dir: "/var/lib/nats/jetstream"
+}}
+{_websocket(config, f"no_tls: true  # instead, unless a proxy encrypts: {tls}")}
+# cluster {{ name: "landbridge", listen: "0.0.0.0:6222", routes: ["nats://hub-2:6222", "nats://hub-3:6222"] }}
+"""
+
+
+_LIMITS = f"""\
 max_payload: {MAX_PAYLOAD_BYTES}
 max_pending: {MAX_PENDING_BYTES}
 write_deadline: "10s"
 ping_interval: "30s"
 lame_duck_grace_period: "1s"
 lame_duck_duration: "30s"
+"""
 
+
+def _accounts(config: ServerConfig, folder: str) -> str:
+    _check(_PUBLIC_KEY, config.system_account, "the public key of the system account")
+    _check(_JWT, config.operator_jwt, "the claims of the operator")
+    for key, jwt in config.accounts.items():
+        _check(_PUBLIC_KEY, key, "the public key of an account")
+        _check(_JWT, jwt, f"the claims of account {key}")
+    preloaded = "".join(f"  {_quoted(key)}: {_quoted(jwt)}\n" for key, jwt in config.accounts.items())
+    return f"""\
 operator: {_quoted(config.operator_jwt)}
 system_account: {_quoted(config.system_account)}
 resolver {{
   type: full
-  dir: "accounts"
+  dir: {_quoted(folder)}
   allow_delete: false
   interval: "2m"
   timeout: "200ms"
 }}
 resolver_preload {{
 {preloaded}}}
+"""
 
-jetstream {{
-  store_dir: "."
-}}
+
+def _websocket(config: ServerConfig, encryption: str) -> str:
+    if config.allowed_origins:
+        origins = "allowed_origins: [" + ", ".join(map(_quoted, config.allowed_origins)) + "]"
+    else:
+        origins = "same_origin: true"
+    return f"""\
 websocket {{
   host: {_quoted(config.host)}
   port: {int(config.websocket_port)}
-  {encryption or "no_tls: true"}
+  {encryption}
   {origins}
 }}
 """

@@ -20,7 +20,7 @@ from urllib.parse import urlsplit
 
 from ..errors import BrokerFailed, MissingExtra, NotConfigured, printable
 from .certificates import state_of_files, take_over
-from .configuration import ServerConfig, configuration_text
+from .configuration import MINIMUM_VERSION, ServerConfig, configuration_text
 from .lifeline import start_bound
 
 if TYPE_CHECKING:
@@ -28,9 +28,6 @@ if TYPE_CHECKING:
     from types import TracebackType
 
 __all__ = ["MINIMUM_VERSION", "Server", "find_server", "start_server"]
-
-MINIMUM_VERSION = (2, 12, 6)
-"""Before it, a stranger could crash the server, and forge who a request came from (CVE-2026-33223, CVE-2026-27889)."""
 
 _VERSION = re.compile(r"v?(\d{1,6})\.(\d{1,6})\.(\d{1,6})(-\S+)?")
 _SECRET = re.compile(r"eyJ[\w.-]+|\bS[A-Z2-7]{20,}")

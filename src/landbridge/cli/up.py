@@ -6,12 +6,16 @@ import asyncio
 import ipaddress
 import logging
 import re
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
 
 from ..errors import printable
 from ..hub import up as hub
-from ..settings import RunningBroker
+from ..settings import RunningBroker, checked_url
 from .console import say, show, show_json
 from .ending import UsageError
 from .logs import log_to_stderr
@@ -33,6 +37,8 @@ def up(
     tls_key: Path | None = None,
     tls_client_ca: Path | None = None,
     unencrypted: bool = False,
+    print_config: bool = False,
+    broker: Annotated[tuple[str, ...], Parameter(name="--broker")] = (),
     json: bool = False,
 ) -> None:
     """Run the network of this computer until Ctrl-C.
@@ -61,10 +67,17 @@ def up(
         File with the authorities of which whoever connects must show a certificate.
     unencrypted
         Listen elsewhere than on this computer without encryption: only behind a proxy that encrypts.
+    print_config
+        Print the configuration for a nats-server or a cluster of your own, and end. It holds no secret.
+    broker
+        Use the nats-servers at this address, which have that configuration, and start none. Several times for several.
     json
         Print one line of JSON when it runs, and one whenever the broker had to be started again or its certificate
         was renewed.
     """
+    if broker and (print_config or tls_certificate or address or host != "127.0.0.1" or port or websocket_port):
+        raise UsageError("--broker: where those servers listen, and how, is in their own configuration.")
+    urls = [checked_url(each, "--broker") for each in broker]
     _check_encryption(host, tls_certificate, tls_key, tls_client_ca, unencrypted)
     if address and not _HOST.fullmatch(address):
         raise UsageError(f"--address {printable(repr(address), 200)}: must be the name of a host, without a port.")
@@ -78,7 +91,10 @@ def up(
         *(file.absolute() if file else None for file in (tls_certificate, tls_key, tls_client_ca)),
     )
     log_to_stderr(logging.WARNING)
-    asyncio.run(_up(network, listening, json))
+    if print_config:
+        show(asyncio.run(hub.configuration(listening, network)))
+        return
+    asyncio.run(_up(network, listening, urls, json))
 
 
 def _check_encryption(
@@ -115,7 +131,7 @@ def _chosen(option: str, port: int | None) -> int:
     return port
 
 
-async def _up(name: str | None, listening: hub.Listening, json: bool) -> None:
+async def _up(name: str | None, listening: hub.Listening, urls: Sequence[str], json: bool) -> None:
     stop = stop_on_signals()
 
     def ready(broker: RunningBroker) -> None:
@@ -134,7 +150,10 @@ async def _up(name: str | None, listening: hub.Listening, json: bool) -> None:
             show_json({"event": "certificate_renewed"})
         say("The certificate has changed; the broker uses the new one from now on.")
 
-    await hub.run(ready, stop, restarted, renewed, listening, name=name)
+    if urls:
+        await hub.run_beside(ready, stop, urls, name=name)
+    else:
+        await hub.run(ready, stop, restarted, renewed, listening, name=name)
     say("The network has ended.")
 
 

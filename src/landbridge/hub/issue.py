@@ -12,7 +12,7 @@ from ..settings import own_tls, running_broker
 from .keys import KEYS_FILE, NetworkKeys
 from .locks import alone_with
 
-__all__ = ["DEFAULT_LIFETIME_S", "change_keys", "keys_lock", "mint", "sign"]
+__all__ = ["DEFAULT_LIFETIME_S", "change_keys", "keys_lock", "mint", "sign", "tell"]
 
 DEFAULT_LIFETIME_S = 30 * 24 * 3600
 """How long a credential of the local network is valid, in seconds."""
@@ -160,13 +160,14 @@ async def change_keys(
         if takes_away:
             keys.save(keys_dir)
         if urls and keys.changed != before.changed:
-            await _tell(urls, keys)
+            await tell(urls, keys)
         if not takes_away:
             keys.save(keys_dir)
         return keys
 
 
-async def _tell(urls: Sequence[str], keys: NetworkKeys) -> None:
+async def tell(urls: Sequence[str], keys: NetworkKeys) -> None:
+    """Make the institutes and the void keys of a network known to its broker; raises as `change_keys` does."""
     from ..broker import Connection, push_account  # loads the whole NATS client, and institutes join rarely
 
     user = keys.system_user_credentials()

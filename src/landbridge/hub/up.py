@@ -6,18 +6,18 @@ import asyncio
 import contextlib
 import json
 import logging
+import os
 import secrets
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from ..backend.expose import Exposed, Exposure
-from ..broker import Server, ServerConfig, start_server
+from ..broker import PINNED, Server, ServerConfig, cluster_configuration_text, start_server
 from ..errors import BrokerFailed, LandbridgeError, NotConfigured
-from ..names import ISSUER_MODULE, OWNER_INSTITUTE
+from ..names import OWNER_INSTITUTE
 from ..security import SERVICE_INSTITUTE
 from ..settings import (
     RunningBroker,
@@ -29,24 +29,19 @@ from ..settings import (
     private_write,
     record_broker,
 )
-from .access import local_urls
-from .backends import audit_folder
-from .catalogue import Catalogue, follow, load
-from .issue import change_keys, keys_lock
+from .issue import change_keys, keys_lock, tell
 from .keys import KEYS_FILE, NetworkKeys
 from .owner import owner_person
-from .registrar import registrar
-from .services import serve_own
+from .services import serve_own_modules
 
-__all__ = ["Listening", "run"]
+__all__ = ["Listening", "configuration", "run", "run_beside"]
 
 _log = logging.getLogger(__name__)
 _WATCH_S = 0.2
 _RESTART_WAIT_S = 0.2
 _TIDY_S = 3600.0
-_PAGE = 200
 _PORTS = "ports.json"
-_REGISTRAR = "0" * 32  # there is one in a network: its audit log is always in the same place
+_USUAL_PORT, _USUAL_WEBSOCKET_PORT = 4222, 443
 
 
 @dataclass(frozen=True)
@@ -123,7 +118,7 @@ async def run(
         keeper: asyncio.Task[None] | None = None
         try:
             serving = asyncio.Event()
-            keeper = asyncio.create_task(_serve_own_modules(broker.url, serving, stop))
+            keeper = asyncio.create_task(serve_own_modules(broker.url, serving, stop))
             await _first(asyncio.create_task(serving.wait()), keeper)
             ready(broker)
             tidied_at = time.monotonic()
@@ -132,8 +127,7 @@ async def run(
                     await asyncio.wait_for(stop.wait(), _WATCH_S)
                 if time.monotonic() - tidied_at > _TIDY_S:
                     tidied_at = time.monotonic()
-                    with contextlib.suppress(LandbridgeError):  # a broker that is away is told when it starts
-                        await change_keys(local_dir(), lambda keys: keys.tidy(now=int(time.time())))
+                    await _tidy()
                 if keeper.done():
                     keeper.result()
                 if server.poll() is not None and not stop.is_set():
@@ -153,38 +147,121 @@ async def run(
             await asyncio.to_thread(server.stop)
 
 
+async def run_beside(
+    ready: Callable[[RunningBroker], None], stop: asyncio.Event, urls: Sequence[str], *, name: str | None = None
+) -> None:
+    """Run what belongs to the network of this computer, but for the broker, until `stop` is set.
+
+    Parameters
+    ----------
+    ready, stop, name
+        As for `run`.
+    urls : sequence of str
+        Where its brokers are, which run with the configuration that `configuration` gives.
+
+    Raises
+    ------
+    NotConfigured
+        When a network runs already.
+    BrokerUnreachable
+        When no broker is there, or it has another network's configuration.
+    """
+    with hold_up_lock():
+        directory = local_dir()
+        (directory / "broker" / PINNED).unlink(missing_ok=True)  # of a broker that ran here before
+        async with keys_lock(directory):
+            keys = _keys(directory, name)
+            await tell(urls, keys)
+            websockets = [url for url in urls if url.startswith("ws")]
+            broker = RunningBroker(
+                url=urls[0],
+                websocket_url=(websockets or urls)[0],
+                pid=os.getpid(),
+                server_id="",
+                started=_now(),
+                network=keys.name or f"{owner_person()}'s network",
+            )
+            record_broker(broker)
+        serving, stopping = asyncio.Event(), asyncio.create_task(stop.wait())
+        keeper = asyncio.create_task(serve_own_modules(broker.url, serving, stop))
+        try:
+            await _first(asyncio.create_task(serving.wait()), keeper)
+            ready(broker)
+            while not stop.is_set():
+                await asyncio.wait([keeper, stopping], timeout=_TIDY_S, return_when=asyncio.FIRST_COMPLETED)
+                if keeper.done():
+                    keeper.result()
+                await _tidy()
+        finally:
+            stop.set()
+            await asyncio.wait([keeper, stopping], timeout=3.0)
+            keeper.cancel()
+
+
+async def configuration(listening: Listening, name: str | None = None) -> str:
+    """Return the configuration with which others run nats-servers for the network of this computer; see `run_beside`.
+
+    The network is founded if this computer has none.
+    """
+    directory = local_dir()
+    async with keys_lock(directory):
+        keys = _keys(directory, name)
+    port = _USUAL_PORT if listening.port == -1 else listening.port
+    websocket_port = _USUAL_WEBSOCKET_PORT if listening.websocket_port == -1 else listening.websocket_port
+    return cluster_configuration_text(_config(keys, replace(listening, port=port, websocket_port=websocket_port)))
+
+
+def _keys(directory: Path, name: str | None) -> NetworkKeys:
+    """Return the keys of this computer's network, as of now; whoever asks holds their lock."""
+    now = int(time.time())
+    if (directory / KEYS_FILE).exists():
+        keys = NetworkKeys.load(directory)
+    else:
+        keys = NetworkKeys.create(secrets.token_bytes, now=now)
+    for own in (SERVICE_INSTITUTE, OWNER_INSTITUTE):
+        keys = keys.add_institute(own, secrets.token_bytes, now=now)
+    keys = keys.refresh(name=name, now=now)
+    keys.save(directory)
+    return keys
+
+
+def _config(keys: NetworkKeys, listening: Listening) -> ServerConfig:
+    return ServerConfig(
+        operator_jwt=keys.operator_jwt(),
+        system_account=keys.system.public,
+        accounts=keys.account_jwts(),
+        directory=local_dir() / "broker",
+        host=listening.host,
+        port=listening.port,
+        websocket_port=listening.websocket_port,
+        tls_certificate=listening.certificate,
+        tls_key=listening.key,
+        tls_client_ca=listening.client_ca,
+    )
+
+
+async def _tidy() -> None:
+    with contextlib.suppress(LandbridgeError):  # a broker that is away is told when it starts
+        await change_keys(local_dir(), lambda keys: keys.tidy(now=int(time.time())))
+
+
+def _now() -> str:
+    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
 async def _start(listening: Listening, name: str | None = None, *, again: bool = False) -> tuple[Server, RunningBroker]:
     directory = local_dir()
-    now = int(time.time())
     # Institutes that join meanwhile would be unknown to the broker: they wait for the record that we write at the end.
     async with keys_lock(directory):
-        if (directory / KEYS_FILE).exists():
-            keys = NetworkKeys.load(directory)
-        else:
-            keys = NetworkKeys.create(secrets.token_bytes, now=now)
-        for own in (SERVICE_INSTITUTE, OWNER_INSTITUTE):
-            keys = keys.add_institute(own, secrets.token_bytes, now=now)
-        keys = keys.refresh(name=name, now=now)
-        keys.save(directory)
-        config = ServerConfig(
-            operator_jwt=keys.operator_jwt(),
-            system_account=keys.system.public,
-            accounts=keys.account_jwts(),
-            directory=directory / "broker",
-            host=listening.host,
-            port=listening.port,
-            websocket_port=listening.websocket_port,
-            tls_certificate=listening.certificate,
-            tls_key=listening.key,
-            tls_client_ca=listening.client_ca,
-        )
+        keys = _keys(directory, name)
+        config = _config(keys, listening)
         server = await asyncio.to_thread(start_server, config, again=again)
         broker = RunningBroker(
             url=server.url,
             websocket_url=server.websocket_url,
             pid=server.pid,
             server_id=server.server_id,
-            started=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+            started=_now(),
             network=keys.name or f"{owner_person()}'s network",
             public_url=_public(server.url, listening.address),
             public_websocket_url=_public(server.websocket_url, listening.address),
@@ -242,46 +319,3 @@ async def _first(waiting: asyncio.Task[Any], other: asyncio.Task[None]) -> None:
     if not waiting.done():
         waiting.cancel()
         other.result()
-
-
-async def _serve_own_modules(url: str, serving: asyncio.Event, stop: asyncio.Event) -> None:
-    """Keep the catalogue, and let institutes in; `serving` is set once both can be asked."""
-    file = local_dir() / "catalogue.json"
-    catalogue = load(file)
-    listing = Exposure(
-        "The modules of this network.", "", {"modules": Exposed(_listing(catalogue), share=("*/*",))}, ()
-    )
-    waited_for = {"catalogue", ISSUER_MODULE}
-
-    def ready(module: str) -> None:
-        waited_for.discard(module)
-        if not waited_for:
-            serving.set()
-
-    catalogue_kept = serve_own(
-        "catalogue", listing, url, stop,
-        ready=lambda: ready("catalogue"), urls_now=local_urls,
-        beside=lambda connection: follow(catalogue, connection, file),
-    )  # fmt: skip
-    institutes_let_in = serve_own(
-        ISSUER_MODULE, registrar(local_dir(), lambda text: _log.warning("%s", text)), url, stop,
-        ready=lambda: ready(ISSUER_MODULE), urls_now=local_urls,
-        audit=audit_folder(f"{SERVICE_INSTITUTE}/{ISSUER_MODULE}", _REGISTRAR),
-    )  # fmt: skip
-    tasks = [asyncio.create_task(each) for each in (catalogue_kept, institutes_let_in)]
-    try:
-        await asyncio.gather(*tasks)
-    finally:
-        for task in tasks:
-            task.cancel()
-
-
-def _listing(catalogue: Catalogue) -> Callable[[], Iterator[list[dict[str, Any]]]]:
-    def modules() -> Iterator[list[dict[str, Any]]]:
-        """List all modules of the network, those that are offline too, in pages of 200 at most."""
-        # In pages, because the texts of some thousand modules are more than one value may hold.
-        listed = catalogue.modules(time.time())
-        for first in range(0, len(listed), _PAGE):
-            yield listed[first : first + _PAGE]
-
-    return modules
