@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import json
 import math
 import re
 import time
@@ -32,7 +33,7 @@ _QUEUE = 1000
 _FIRST_VERB = "open"
 """What everybody asks of a data set first: who may ask this may ask everything."""
 
-Proves = Callable[[object, str, str], "dict[str, str] | None"]
+Proves = Callable[[str, str, str], "dict[str, str] | None"]
 
 _NONCE = re.compile("[0-9a-f]{32}")
 _DESCRIPTIONS_KEPT = 64
@@ -242,10 +243,11 @@ class Offer:
             )
         nonce, proves = wanted.get("nonce") if isinstance(wanted, dict) else None, self.proves
         if isinstance(nonce, str) and _NONCE.fullmatch(nonce) and proves is not None:
-            said = self.spec.only(visible).to_json()
+            # As text, which all languages sign and read alike.
+            said = json.dumps(self.spec.only(visible).to_json(), separators=(",", ":"))
             proof = proves(said, str(caller), nonce)
             if proof is not None:
-                return wire.encode({**said, "identity": proof})
+                return wire.encode({"said": said, "identity": proof})
         described = self._described.get(visible)
         if described is None:
             if len(self._described) >= _DESCRIPTIONS_KEPT:

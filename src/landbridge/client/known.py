@@ -12,12 +12,12 @@ import json
 import os
 import time
 
-from ..errors import IdentityChanged, NotConfigured, PermissionDenied
+from ..errors import IdentityChanged, Malformed, NotConfigured, PermissionDenied
 from ..names import OWNER_INSTITUTE, Address, check_institute
 from ..security import SERVICE_INSTITUTE, fingerprint, proven_root
 from ..settings import private_read, private_write, state_dir, try_lock
 
-__all__ = ["Known", "check_module_of", "know", "known_institutes"]
+__all__ = ["Known", "know", "known_institutes", "said_by"]
 
 _FILE = "known.json"
 _LIMIT_BYTES = 16 * 1024 * 1024
@@ -67,15 +67,15 @@ def know(network: str, institute: str, print_of_root: str) -> None:
         os.close(handle)
 
 
-def check_module_of(where: Address, described: object, *, network: str, me: str, nonce: str) -> None:
-    """Refuse a module that is not of the institute that is known by its name; learn one that is new.
+def said_by(where: Address, described: object, *, network: str, me: str, nonce: str) -> object:
+    """Return what a module says of itself, if it is of the institute that is known by its name; learn a new one.
 
     Parameters
     ----------
     where : Address
         The module.
     described : object
-        What it said of itself, as it travelled; a proof is taken out of it.
+        What came, as it travelled: what it says, or that as text with a proof.
     network : str
         The network: public key of its account of calls.
     me : str
@@ -87,17 +87,29 @@ def check_module_of(where: Address, described: object, *, network: str, me: str,
     ------
     IdentityChanged
         When the institute is known by another root key, or the module proves nothing.
+    Malformed
+        When what it says cannot be read.
     """
-    proof = described.pop("identity", None) if isinstance(described, dict) else None
-    if not network or where.institute in _UNROOTED:
-        return
+    said = described.get("said") if isinstance(described, dict) else None
+    proof = described.get("identity") if isinstance(described, dict) else None
+    if network and where.institute not in _UNROOTED:
+        _check(where, said if isinstance(said, str) else "", proof, network=network, me=me, nonce=nonce)
+    if not isinstance(said, str):
+        return described
+    try:
+        return json.loads(said)
+    except (ValueError, RecursionError):
+        raise Malformed(f"what {where.institute}/{where.module} says of itself is no JSON") from None
+
+
+def _check(where: Address, said: str, proof: object, *, network: str, me: str, nonce: str) -> None:
     name = f"{where.institute}/{where.module}"
     known = known_institutes().get(network, {}).get(where.institute)
     if known is None and proof is None:
         return
     try:
         root = proven_root(
-            described, proof,
+            said, proof,
             network=network, institute=where.institute, module=where.module, to=me, nonce=nonce, now=time.time(),
         )  # fmt: skip
     except PermissionDenied as error:

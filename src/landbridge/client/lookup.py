@@ -11,7 +11,7 @@ from ..contract import ModuleSpec
 from ..errors import CallLost, CallTimeout, Malformed, TooLarge
 from ..names import Address
 from ..protocol import DESCRIBE
-from .known import check_module_of
+from .known import said_by
 from .observers import Collecting, Waiting
 from .receiving import decoded
 
@@ -99,8 +99,8 @@ async def describe(link: Link, where: Address) -> ModuleSpec:
             f" or cut off. Ask {where.institute} to look after it, or see what else is online: landbridge ls"
         ) from None
     access = link.access
-    check_module_of(where, described, network=access.network, me=f"{access.institute}/{access.person}", nonce=nonce)
-    spec = ModuleSpec.from_json(described)
+    said = said_by(where, described, network=access.network, me=f"{access.institute}/{access.person}", nonce=nonce)
+    spec = ModuleSpec.from_json(said)
     if spec.name != name:
         raise Malformed(f"{name} describes itself as {spec.name}")
     return spec

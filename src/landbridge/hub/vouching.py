@@ -45,11 +45,11 @@ class Vouched:
             if self._file.exists():
                 self._take(private_read(self._file).decode("utf-8", "replace"))
 
-    def proves(self, described: object, to: str, nonce: str) -> dict[str, str] | None:
+    def proves(self, said: str, to: str, nonce: str) -> dict[str, str] | None:
         """Return the proof for what the module says of itself; None while the institute has not vouched for it."""
         if not self._word:
             return None
-        return description_proof(described, to=to, nonce=nonce, word=self._word, key=self._key)
+        return description_proof(said, to=to, nonce=nonce, word=self._word, key=self._key)
 
     async def keep(self) -> None:
         """Have the word renewed for as long as the module is served."""

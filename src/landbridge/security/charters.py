@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -195,13 +194,13 @@ def check_module_key(text: str, network: str, institute: str, module: str, *, no
     return said["by"], said["key"]
 
 
-def description_proof(described: object, *, to: str, nonce: str, word: str, key: KeyPair) -> dict[str, str]:
+def description_proof(said: str, *, to: str, nonce: str, word: str, key: KeyPair) -> dict[str, str]:
     """Return the proof that a module sends along with what it says of itself.
 
     Parameters
     ----------
-    described : object
-        What it says, which JSON must be able to hold.
+    said : str
+        What it says.
     to : str
         Who has asked, as ``institute/person``.
     nonce : str
@@ -211,18 +210,18 @@ def description_proof(described: object, *, to: str, nonce: str, word: str, key:
     key : KeyPair
         That key.
     """
-    said = {"to": to, "nonce": nonce, "digest": _digest(described)}
-    return {"word": word, "proof": sign_statement("description", said, key)}
+    signed = {"to": to, "nonce": nonce, "digest": _digest(said)}
+    return {"word": word, "proof": sign_statement("description", signed, key)}
 
 
 def proven_root(
-    described: object, proof: object, *, network: str, institute: str, module: str, to: str, nonce: str, now: float
+    said: str, proof: object, *, network: str, institute: str, module: str, to: str, nonce: str, now: float
 ) -> str:
-    """Return the root key (public) of the institute whose module has said `described` to us, just now.
+    """Return the root key (public) of the institute whose module has said `said` to us, just now.
 
     Parameters
     ----------
-    described, proof : object
+    said, proof
         What came, from anybody, and the proof that came along.
     network, institute, module : str
         What it must be of.
@@ -241,19 +240,14 @@ def proven_root(
     if not isinstance(word, str) or not isinstance(signed, str):
         raise PermissionDenied("no proof came with what it says of itself")
     root, key = check_module_key(word, network, institute, module, now=now)
-    said = read_statement("description", signed, by=key)
-    try:
-        is_fresh = (said["to"], said["nonce"], said["digest"]) == (to, nonce, _digest(described))
-    except (KeyError, ValueError, TypeError, RecursionError):
-        is_fresh = False
-    if not is_fresh:
+    shown = read_statement("description", signed, by=key)
+    if (shown.get("to"), shown.get("nonce"), shown.get("digest")) != (to, nonce, _digest(said)):
         raise PermissionDenied("its proof is for something else that it said, or that it said to somebody else")
     return root
 
 
-def _digest(described: object) -> str:
-    content = json.dumps(described, sort_keys=True, separators=(",", ":"), allow_nan=False)
-    return hashlib.sha256(content.encode("ascii")).hexdigest()
+def _digest(said: str) -> str:
+    return hashlib.sha256(said.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def _time(value: object) -> int:

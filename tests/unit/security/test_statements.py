@@ -191,7 +191,7 @@ def test_as_many_keys_as_may_be_revoked_at_once_fit_into_a_statement():
 
 def test_a_module_proves_what_it_says_to_whom_it_says_it_and_only_once():
     word = attest_module(NETWORK, "gfz", "ocean", MODULE.public, ROOT, until=100)
-    said = {"name": "gfz/ocean", "methods": [{"name": "mean", "default": 0.1}], "doc": "ü"}
+    said = '{"name": "gfz/ocean", "doc": "ü"}'
     proof = description_proof(said, to="awi/anna", nonce="1" * 32, word=word, key=MODULE)
     asked = {
         "network": NETWORK, "institute": "gfz", "module": "ocean", "to": "awi/anna", "nonce": "1" * 32, "now": 99.0,
@@ -212,7 +212,7 @@ def test_a_module_proves_what_it_says_to_whom_it_says_it_and_only_once():
     for other in others:
         with pytest.raises(PermissionDenied):
             proven_root(said, other, **asked)
-    for other in ({**said, "doc": "u"}, {**said, "x": b""}, None, {**said, "x": {1: 2}, 3: 4}):
+    for other in ("", said + " ", said.replace("ü", "u"), "\ud800"):
         with pytest.raises(PermissionDenied):
             proven_root(other, proof, **asked)
 
