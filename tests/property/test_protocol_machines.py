@@ -68,6 +68,7 @@ known = {
     "at": positions,
     "crc": st.integers(0, 0xFFFFFFFF),
     "place": st.integers(0, 1 << 32),
+    "approval": st.booleans(),
     "function": st.integers(0, 63),
     "ask": st.integers(0, 5),
     "stream": st.sampled_from(["stdout", "\x1b[31m"]),

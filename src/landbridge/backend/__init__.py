@@ -27,6 +27,8 @@
 `backend.metrics`       what is counted, and its text for monitoring systems
 `backend.metrics_http`  the page where those read it
 `backend.questions`     answers those who ask how busy the backend is
+`backend.approvals`     what waits for the owner of the module
+`backend.preview`       what an owner is shown of arguments and values
 `backend.logs`          which call a line of the log belongs to
 ======================  ================================================================
 

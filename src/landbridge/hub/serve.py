@@ -22,6 +22,7 @@ from ..names import SERVICE_PERSON, Address, check_institute, check_module
 from ..security import check_pattern
 from ..settings import selected_profile, selected_url
 from .access import local_access, resolve
+from .approvals import FileDesk
 from .backends import audit_folder
 from .policies import FilePolicy, Shares
 
@@ -123,6 +124,7 @@ async def serve(
         address, exposed,
         instance=instance, share=patterns, onward=onward, network_owner=network_owner, workers=workers, keeping=keeping,
         policy=FilePolicy(str(address), folder), audit=audit_folder(str(address), instance),
+        desk=FileDesk(str(address)),
     )  # fmt: skip
     Shares(str(address)).served([*backend.spec.methods, *backend.spec.classes, *backend.spec.datasets])
     ended: list[str] = []

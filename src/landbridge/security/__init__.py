@@ -17,10 +17,11 @@ from .grants import Grant, read_grant, sign_grant
 from .identity import Caller
 from .nkey import KeyPair, Kind, new_key
 from .policy import Decision, Rule, check_pattern, decide, until_text
-from .policyfile import POLICY_FILE, POLICY_FILE_BYTES, Policy, end_of, parse_policy
+from .policyfile import APPROVE, POLICY_FILE, POLICY_FILE_BYTES, Policy, end_of, parse_policy
 from .templates import ROLES, SERVICE_INSTITUTE, Role, jobs_exports, net_imports, scope, template
 
 __all__ = [
+    "APPROVE",
     "FIRST",
     "LONGEST_LINE",
     "MAX_CREDENTIALS_BYTES",
