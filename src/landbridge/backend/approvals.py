@@ -17,6 +17,7 @@ from .. import wire
 from ..errors import Busy, PermissionDenied, printable
 from .preview import value_shown
 from .running import Parts
+from .usage import RefusalLog
 
 if TYPE_CHECKING:
     from ..security import Caller
@@ -88,6 +89,7 @@ class Approvals:
         self._open: dict[str, str] = {}  # by id of the call, under which id it waits, if it does already
         self._of: Counter[Caller] = Counter()
         self._waiting: dict[str, _Waiting] = {}
+        self._told = RefusalLog(_log)
         # Values are put together to be looked at, which takes as much memory again: one at a time.
         self._looking = threading.Lock()
 
@@ -141,6 +143,9 @@ class Approvals:
             pass
         self._open[call.call_id] = item
         self._waiting[item] = _Waiting(call, held.size, loop.time())
+        self._told.note(
+            str(call.caller), f"what came of {call.responder.target} waits for you: landbridge approve", loop.time()
+        )
         said = {
             "id": item,
             "module": self._module,

@@ -171,7 +171,7 @@ def _array_text(said: dict[str, Any], value: Any) -> str:
 def _of_array(value: Any) -> str:
     """Return the first elements of an array and, of numbers, the least and the largest."""
     try:
-        first = ", ".join(printable(str(each), _NAME_CHARS) for each in value.reshape(-1)[:_FIRST].tolist())
+        first = ", ".join(printable(str(each), _NAME_CHARS) for each in value.reshape(-1)[:_FIRST])
         text = f"{first}{', …' if value.size > _FIRST else ''}"
         if value.dtype.kind in "iuf" and 0 < value.size <= _MOST_COUNTED:
             text += f"; from {value.min()} to {value.max()}"

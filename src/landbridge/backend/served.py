@@ -150,6 +150,7 @@ class ServedCall:
 
     __slots__ = (
         "_approve",
+        "_asked_at",
         "_at_end",
         "_began",
         "_entered",
@@ -167,7 +168,6 @@ class ServedCall:
         "_shows",
         "_trace",
         "_turn_at",
-        "_was_held",
         "arguments_bytes",
         "arguments_digest",
         "bytes_out",
@@ -208,7 +208,7 @@ class ServedCall:
         shows: bool = False,
     ) -> None:
         self._keep = keep
-        self._keeps_late = self._was_held = False
+        self._keeps_late, self._asked_at = False, 0.0
         self._approve, self._shows = approve, shows or approve
         self.held: Held | None = None
         self.shown: dict[str, Any] | None = None
@@ -331,7 +331,7 @@ class ServedCall:
     @property
     def waits(self) -> bool:
         """Whether its method's code has not begun: it waits for its turn, or for the rest of the arguments."""
-        begun = self._was_held or (self._running is not None and self._running.begun)
+        begun = self._asked_at or (self._running is not None and self._running.begun)
         return not begun and self.responder.phase in (Phase.RECEIVING, Phase.RUNNING)
 
     @property
@@ -340,12 +340,12 @@ class ServedCall:
         return self._approve if self._running is None else self._running.held
 
     def seconds(self, now: float) -> float:
-        """Return how long the call has taken so far."""
-        return now - self._began
+        """Return how long the call has taken so far, or took before its owner was asked."""
+        return (self._asked_at or now) - self._began
 
     def ended(self) -> None:
         """Count and log the end of the call: nothing will happen any more."""
-        seconds, outcome = self._loop.time() - self._began, self.responder.outcome
+        seconds, outcome = self.seconds(self._loop.time()), self.responder.outcome
         self.counts.end(outcome, seconds)
         if self._at_end is not None:
             self._at_end(outcome)
@@ -528,8 +528,8 @@ class ServedCall:
         self._note_shown()
         self._running = None  # its code has ended
         self._leave()
-        self.held, self._was_held = held, True
-        self.act(self.responder.awaits_approval(self._loop.time()))
+        self.held, self._asked_at = held, self._loop.time()
+        self.act(self.responder.awaits_approval(self._asked_at))
         if self.responder.phase is Phase.RUNNING:
             self._office.ask_owner(self)
         return True

@@ -462,7 +462,11 @@ class Backend:
                 decision = self._offer.decision(call.caller, member)
                 if not decision.allowed:
                     call.act(call.responder.refuse(PermissionDenied(decision.reason), now))
-                elif decision.approve and all(rule.approve for rule in decision.rules):
+                elif (
+                    decision.approve
+                    and all(rule.approve for rule in decision.rules)
+                    and call.responder.target == self._offer.target(member)  # and no question for what was kept
+                ):
                     call.approve_from_now()
                     self._approvals.enter(call)
 
@@ -547,7 +551,7 @@ class Backend:
             for counts in self.metrics.methods.values():
                 counts.waiting = 0
             for call in self._calls.values():
-                call.counts.waiting += call.waits
+                call.counts.waiting += call.waits or call.held is not None
         return self.metrics
 
     def _question_dropped(self, reason: str) -> None:
