@@ -8,6 +8,7 @@ import os
 import pty
 import signal
 import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
@@ -179,10 +180,11 @@ def nothing_left(network: Network):
     waiting(network, 0)
 
 
-def test_a_result_goes_when_its_owner_has_accepted_it(network, held):
+def test_a_result_goes_when_its_owner_has_accepted_it(network, served, held):
     call = held.mean.start(3)
     until(lambda: call.notice == "waiting for the owner's approval")
-    assert "approval" in call._repr_html_()
+    assert "waiting for the owner" in call._repr_html_()
+    until(lambda: "what came of geomar/held.mean waits for you: landbridge approve" in served.stderr)
     (one,) = waiting(network)
     assert (one["module"], one["member"], one["caller"]) == (MODULE, "mean", "awi/anna")
     assert one["arguments"] == {"first": 3}
@@ -305,8 +307,49 @@ def test_functions_of_the_caller_are_told_nothing(network, held, name):
     assert told == []
 
 
+@pytest.mark.parametrize("cut", ["held", "gone on"])
+def test_a_broken_line_neither_lets_it_go_nor_loses_it(own_network, cut):
+    own_network.serve(SOURCE, MODULE)
+    with lb.connect("awi/anna") as anna:
+        call = anna[MODULE].mean.start(3)
+        (one,) = waiting(own_network)
+        own_network.kill_broker()
+        until(lambda: "broker is away" in call.notice)
+        if cut == "held":
+            until(lambda: call.notice == "waiting for the owner's approval")
+            assert not call.done()
+        command(own_network, "approve", one["id"])
+        assert call.result(60) == 1.5
+
+
+def test_a_terminal_shows_what_the_call_waits_for(network, served):
+    ours, theirs = pty.openpty()
+    script = f"import landbridge as lb; print(lb.connect('awi/anna')['{MODULE}'].mean(3))"
+    process = subprocess.Popen(
+        [sys.executable, "-c", script], env=network.env, stderr=theirs, stdout=subprocess.PIPE, text=True
+    )
+    os.close(theirs)
+    try:
+        seen = b""
+        while b"mean: waiting for the owner's approval" not in seen:
+            seen += os.read(ours, 65536)
+        (one,) = waiting(network)
+        command(network, "approve", one["id"])
+        assert process.communicate(timeout=60)[0] == "1.5\n"
+    finally:
+        process.kill()
+        process.wait()
+        os.close(ours)
+
+
 def test_a_result_that_stays_is_held_before_anybody_can_ask_for_it(network, held):
     made: list[lb.Reference] = []
+    keeping = threading.Thread(target=lambda: made.append(held.apart.keep(3)), daemon=True)
+    keeping.start()
+    assert waiting(network)[0]["result"]["shape"] == [3]
+    command(network, "approve", waiting(network)[0]["id"])
+    keeping.join(30)
+    assert list(made.pop().get()) == [0, 1, 2]
     keeping = threading.Thread(target=lambda: made.append(held.blocks.keep(5)), daemon=True)
     keeping.start()
     (one,) = waiting(network)

@@ -156,24 +156,19 @@ class Approvals:
             "arguments": call.shown or {},
         }
         # Looking at a large value takes its time, and so does the disk.
-        laid = loop.run_in_executor(None, self._lay, desk, item, said, held.parts, held.size, held.error)
+        laid = loop.run_in_executor(None, self._lay, desk, item, said, call)
         laid.add_done_callback(partial(self._laid, item))
 
-    def _lay(
-        self,
-        desk: Desk,
-        item: str,
-        said: dict[str, Any],
-        parts: Parts,
-        size: int,
-        error: dict[str, Any] | None,
-    ) -> None:
-        if error is not None:
+    def _lay(self, desk: Desk, item: str, said: dict[str, Any], call: ServedCall) -> None:
+        # Whoever calls and cancels, faster than this can be done, is not to have us hold what came of it.
+        if (held := call.held) is None:
+            return
+        if (error := held.error) is not None:
             type_name, text = (printable(error.get(key, ""), 2000) for key in ("type", "text"))
             said["result"] = {"type": f"error {type_name or error['code']}", "bytes": len(text), "preview": text}
         else:
             with self._looking:
-                said["result"] = _looked_at(parts, size)
+                said["result"] = _looked_at(held.parts, held.size)
         desk.lay(item, said)
 
     def _laid(self, item: str, laid: asyncio.Future[None]) -> None:
