@@ -21,7 +21,7 @@ import landbridge as lb
 from network import COMMAND, Network
 
 SOURCE = """
-import threading, time
+import os, threading, time
 from collections.abc import Callable, Iterator
 import numpy as np
 import xarray as xr
@@ -56,6 +56,14 @@ def tells(n: int) -> str:
 @lb.method(share=["awi/*"], approve="per-call")
 def fails(note: str) -> str:
     raise KeyError(f"{SECRET} {note}")
+
+@lb.method(share=["awi/*"], approve="per-call")
+def cannot_travel():
+    return {SECRET: object()}
+
+@lb.method(share=["awi/*"], approve="per-call", process=True)
+def crashes() -> None:
+    os._exit(7)
 
 @lb.method(share=["awi/*"], approve="per-call")
 def asks(function: Callable[[str], None]) -> None:
@@ -299,6 +307,16 @@ def test_the_text_of_an_error_is_held_too_but_not_what_is_wrong_with_the_argumen
         accepted(network, call)
 
 
+@pytest.mark.parametrize(("name", "error"), [("cannot_travel", lb.CannotTravel), ("crashes", lb.MethodCrashed)])
+def test_what_else_went_wrong_may_quote_data_too_and_is_held(network, held, name, error):
+    call = getattr(held, name).start()
+    (one,) = waiting(network)
+    assert one["result"]["type"] == f"error {error.code}"
+    assert not call.done()
+    with pytest.raises(error):
+        accepted(network, call)
+
+
 @pytest.mark.parametrize("name", ["asks", "asks_apart", "any_asks"])
 def test_functions_of_the_caller_are_told_nothing(network, held, name):
     told = []
@@ -369,10 +387,20 @@ def test_an_object_is_made_unseen_and_what_its_methods_give_is_held(network, hel
     call = model.step.start()
     assert waiting(network)[0]["member"] == "Model.step"
     assert accepted(network, call) == 5
-    call = held.Model.start(-1) if hasattr(held.Model, "start") else None
-    if call is not None:
-        with pytest.raises(ValueError, match="the-secret"):
-            accepted(network, call)
+    raised: list[str] = []
+
+    def make() -> None:
+        with pytest.raises(lb.RemoteError) as caught:
+            held.Model(-1)
+        raised.append(str(caught.value))
+
+    making = threading.Thread(target=make, daemon=True)
+    making.start()
+    (one,) = waiting(network)
+    assert (one["result"]["type"], raised) == ("error ValueError", [])
+    command(network, "approve", one["id"])
+    making.join(30)
+    assert "the-secret" in raised[0]
 
 
 def test_a_turn_is_given_back_when_the_method_has_ended(network, held):
@@ -445,6 +473,23 @@ def test_watching_asks_for_one_after_the_other(network, held):
         process.kill()
         process.wait()
         os.close(ours)
+
+
+def test_a_program_may_watch_too(network, held):
+    calls = [held.mean.start(number) for number in range(3)]
+    waiting(network, 3)
+    ran = subprocess.run(
+        [*COMMAND, "approve", "--watch", "--json"],
+        env=network.env, input="y\nn\nno\n", capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert ran.returncode == 0, ran.stderr
+    shown = [json.loads(line) for line in ran.stdout.splitlines()]
+    order = [calls[each["arguments"]["first"]] for each in shown]
+    assert order[0].result(30) == shown[0]["arguments"]["first"] / 2
+    with pytest.raises(lb.PermissionDenied, match=r"no\. Ask geomar"):
+        order[1].result(30)
+    assert not order[2].done()  # nobody has answered
+    order[2].cancel()
 
 
 def records(network: Network, module: str) -> list[dict]:

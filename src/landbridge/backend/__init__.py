@@ -7,6 +7,7 @@
 `backend.service`       requests in, answers out
 `backend.offer`         what the module offers, and to whom
 `backend.served`        one call that is served
+`backend.office`        what it asks of the backend
 `backend.admission`     how many calls of a method run, and how many may wait
 `backend.objects`       objects that callers have made of exposed classes
 `backend.finished`      calls that have ended, kept for callers who missed the answer

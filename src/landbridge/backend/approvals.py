@@ -104,10 +104,7 @@ class Approvals:
             When nobody can be asked.
         """
         if self._desk is None:
-            raise PermissionDenied(
-                f"{target} needs the approval of its owner, and this backend has nowhere to ask. Ask {self._owner} to "
-                f"serve it with: landbridge serve FILE --as {self._module}"
-            )
+            raise self._unasked(target)
         if self._of[caller] >= WAITING_EACH:
             raise Busy(target, f"{WAITING_EACH} calls of {caller} run or wait for the approval of their owner")
         if len(self._open) >= WAITING:
@@ -133,8 +130,11 @@ class Approvals:
     def ask(self, call: ServedCall, loop: asyncio.AbstractEventLoop) -> None:
         """Show the owner what came of a call, which waits from now on."""
         desk, held = self._desk, call.held
-        if desk is None or held is None or call.call_id not in self._open:
-            raise RuntimeError(f"nothing of the call {call.call_id} waits")
+        if held is None:
+            return
+        if desk is None:
+            call.act(call.responder.refuse(self._unasked(call.responder.target), loop.time()))
+            return
         if sum(each.size for each in self._waiting.values()) + held.size > self._limit_bytes:
             why = f"{self._limit_bytes:,} bytes wait for the approval of their owner"
             call.act(call.responder.refuse(Busy(call.responder.target, why), loop.time()))
@@ -158,6 +158,12 @@ class Approvals:
         # Looking at a large value takes its time, and so does the disk.
         laid = loop.run_in_executor(None, self._lay, desk, item, said, call)
         laid.add_done_callback(partial(self._laid, item))
+
+    def _unasked(self, target: str) -> PermissionDenied:
+        return PermissionDenied(
+            f"{target} needs the approval of its owner, and this backend has nowhere to ask. Ask {self._owner} to "
+            f"serve it with: landbridge serve FILE --as {self._module}"
+        )
 
     def _lay(self, desk: Desk, item: str, said: dict[str, Any], call: ServedCall) -> None:
         # Whoever calls and cancels, faster than this can be done, is not to have us hold what came of it.

@@ -91,7 +91,7 @@ def _watch(*, json: bool) -> None:
     while True:
         found = pending()
         for each in found:
-            if each.said["id"] not in seen and not _ask(each, json=json):
+            if each.said["id"] not in seen and each.still_waits and not _ask(each, json=json):
                 return
         seen = {each.said["id"] for each in found}
         time.sleep(_LOOK_S)
@@ -137,7 +137,8 @@ def _text(said: dict[str, Any]) -> str:
     """Return what people read of something that waits; all that callers have chosen in it is made harmless."""
     arguments, result = (found if isinstance(found := said.get(name), dict) else {} for name in ("arguments", "result"))
     given = ", ".join(f"{name}={json_text(value)}" for name, value in arguments.items())
-    facts = [str(result.get("type", "")), f"{result.get('bytes', 0):,} bytes"]
+    size = result.get("bytes")
+    facts = [str(result.get("type", "")), f"{size:,} bytes" if isinstance(size, int) else ""]
     shape = result.get("dims") or result.get("shape")
     if isinstance(shape, dict):
         facts.append(", ".join(f"{name}: {length}" for name, length in shape.items()))
@@ -149,7 +150,7 @@ def _text(said: dict[str, Any]) -> str:
         [
             f"{safe(said['id'])}  {_what(said)}, since {safe(said.get('since'))}",
             f"  called with  {clip(safe(given), _ARGUMENTS_COLUMNS) or 'nothing'}",
-            f"  would get    {clip(safe(', '.join(facts)), _ARGUMENTS_COLUMNS)}",
+            f"  would get    {clip(safe(', '.join(filter(None, facts))), _ARGUMENTS_COLUMNS)}",
             textwrap.indent(safe(str(result.get("preview", ""))), "    "),
         ]
     )

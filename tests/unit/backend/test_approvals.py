@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from landbridge import wire
 from landbridge.backend.approvals import WAITING, WAITING_EACH, WAITS_S, Approvals, Verdict
 from landbridge.backend.execution import check_conditions
+from landbridge.backend.office import Held
 from landbridge.backend.quotas import Quotas
-from landbridge.backend.served import Held
 from landbridge.errors import Busy, PermissionDenied
 from landbridge.security import Caller, Condition, Rule, decide
 
