@@ -532,6 +532,18 @@ def test_a_backend_that_is_killed_leaves_nothing_to_decide(network, served, held
     assert accepted(network, again) == 1.5
 
 
+def test_a_backend_that_is_stopped_waits_for_no_owner(network):
+    served = network.serve(SOURCE, "geomar/stopped")
+    with lb.connect("awi/anna") as anna:
+        call = anna["geomar/stopped"].mean.start(3)
+        (one,) = waiting(network)
+        assert served.stop(timeout_s=25) == 0  # before the grace of what runs is over
+        with pytest.raises(lb.CallLost):
+            call.result(30)
+    assert network.run("approve", one["id"]).returncode == 5
+    assert list(network.folder.glob("state/landbridge/backends/geomar.stopped/approvals/*")) == []
+
+
 def started(held):
     with contextlib.suppress(lb.LandbridgeError):
         return held.mean.start(3)
