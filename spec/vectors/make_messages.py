@@ -50,6 +50,13 @@ WRITTEN: list[tuple[str, Kind, int, dict[str, Any], bytes]] = [
         b"",
     ),
     (
+        "beat of a backend tells that its owner is asked",
+        Kind.BEAT,
+        0,
+        {"instance": INSTANCE, "granted": 2097152, "next": 1, "approval": True},
+        b"",
+    ),
+    (
         "beat of a backend grants long arguments",
         Kind.BEAT,
         0,

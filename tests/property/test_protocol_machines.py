@@ -68,6 +68,7 @@ known = {
     "at": positions,
     "crc": st.integers(0, 0xFFFFFFFF),
     "place": st.integers(0, 1 << 32),
+    "approval": st.booleans(),
     "function": st.integers(0, 63),
     "ask": st.integers(0, 5),
     "stream": st.sampled_from(["stdout", "\x1b[31m"]),
@@ -322,7 +323,7 @@ responder_events = st.one_of(
     sizes.map(lambda size: ("item", size)),
     st.floats().map(lambda done: ("progress", done)),
     st.integers(0, 3).map(lambda place: ("waits", place)),
-    st.sampled_from([("reconnected", 0), ("shut_down", 0), ("refuse", 0), ("lane", 0)]),
+    st.sampled_from([("reconnected", 0), ("shut_down", 0), ("refuse", 0), ("lane", 0), ("awaits", 0)]),
 )
 
 
@@ -345,6 +346,8 @@ class Code:
             return responder.refuse(CallLost("elsewhere"), now)
         if not self.running:
             return []
+        if name == "awaits":
+            return responder.awaits_approval(now)
         if name == "item":
             return responder.item([bytes(int(value))], int(value), now)
         if name == "progress":

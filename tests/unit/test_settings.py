@@ -327,6 +327,8 @@ def test_a_key_of_a_profile_that_others_can_read_or_that_is_missing_is_refused()
 def test_files_of_the_environment_are_those_of_a_network_without_profile(home, monkeypatch):
     pinned = home / "var" / "landbridge" / "local" / "broker" / "pinned.pem"
     assert settings.selected_tls() is None
+    assert settings.own_tls() == Tls()
+    settings.private_write(pinned, "a broker of this computer's own has run encrypted")
     assert settings.own_tls() == Tls(pinned=pinned)
     monkeypatch.setenv("LANDBRIDGE_CA", "/etc/ca.pem")
     assert settings.selected_tls() == Tls(Path("/etc/ca.pem"))

@@ -7,6 +7,7 @@
 `backend.service`       requests in, answers out
 `backend.offer`         what the module offers, and to whom
 `backend.served`        one call that is served
+`backend.office`        what it asks of the backend
 `backend.admission`     how many calls of a method run, and how many may wait
 `backend.objects`       objects that callers have made of exposed classes
 `backend.finished`      calls that have ended, kept for callers who missed the answer
@@ -27,6 +28,8 @@
 `backend.metrics`       what is counted, and its text for monitoring systems
 `backend.metrics_http`  the page where those read it
 `backend.questions`     answers those who ask how busy the backend is
+`backend.approvals`     what waits for the owner of the module
+`backend.preview`       what an owner is shown of arguments and values
 `backend.logs`          which call a line of the log belongs to
 ======================  ================================================================
 

@@ -76,10 +76,10 @@ class Audit:
 
     def call(
         self, call_id: str, caller: str, member: str, why: str, outcome: str, arguments: str, bytes_in: int,
-        bytes_out: int, seconds: float,
+        bytes_out: int, seconds: float, more: Mapping[str, Any] | None = None,
     ) -> None:  # fmt: skip
-        """Write down a call that has ended."""
-        self._add((call_id, caller, member, why, outcome, arguments, bytes_in, bytes_out, seconds))
+        """Write down a call that has ended, and what more there is to say of it."""
+        self._add((call_id, caller, member, why, outcome, arguments, bytes_in, bytes_out, seconds, more))
 
     def begins(self, target: str, said: Mapping[str, Any]) -> None:
         """Write down a call that is about to begin; raises `Busy` when it has to be written down and cannot be."""
@@ -129,11 +129,12 @@ class Audit:
         if not isinstance(said, tuple):
             return head + json.dumps(said, separators=(",", ":"), ensure_ascii=True)[1:] + "\n"
         # As `json` would write it, in a third of the time: names and ids have no character that is written otherwise.
-        call_id, caller, member, why, outcome, arguments, bytes_in, bytes_out, seconds = said
+        call_id, caller, member, why, outcome, arguments, bytes_in, bytes_out, seconds, more = said
+        also = f",{json.dumps(more, separators=(',', ':'), ensure_ascii=True)[1:-1]}" if more else ""
         return (
             f'{head}"event":"call","call":"{call_id}","caller":"{caller}","member":"{member}",'
             f'"decision":{_quoted(why)},"outcome":"{outcome}","arguments":"{arguments}","bytes_in":{bytes_in},'
-            f'"bytes_out":{bytes_out},"microseconds":{int(seconds * 1e6)}}}\n'
+            f'"bytes_out":{bytes_out},"microseconds":{int(seconds * 1e6)}{also}}}\n'
         )
 
     def _stamp(self, at_s: float) -> str:

@@ -31,6 +31,7 @@ from .context import CurrentCall, current
 from .interruption import Interrupted
 from .lasting import lasting
 from .output import CallOutput
+from .preview import arguments_shown
 from .running import Parts, Running, Style
 from .usage import held_bytes_each
 
@@ -255,6 +256,12 @@ class Execution:
         args, kwargs = self._checked(running, frame)
         if running.rules:
             check_conditions(running, args, kwargs)
+        if running.held and running.asking is not None:
+            owner = running.call.target.partition("/")[0]
+            raise PermissionDenied(
+                f"{running.call.target} was given a function of {running.call.caller}, which it could tell anything "
+                f"before {owner} has approved it. Call it without, or ask {owner} to share it without approval"
+            )
         return args, kwargs
 
     def _checked(self, running: Running, frame: memoryview | bytearray) -> tuple[tuple[Any, ...], dict[str, Any]]:
@@ -294,6 +301,8 @@ class Execution:
             return reference
 
         arguments = _decoded(frame, function_of, note)
+        if running.shows:
+            running.shown = arguments_shown(arguments)
         return arguments, self._fetched(running, arguments, references) if references else []
 
     def _fetched(
@@ -346,19 +355,28 @@ class Execution:
 
 
 def check_conditions(running: Running, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-    """Refuse arguments, those that are not given included, that fulfil the conditions of none of the rules."""
+    """Refuse arguments, those that are not given included, that fulfil the conditions of none of the rules.
+
+    Of those that they fulfil, one that wants no approval is enough.
+    """
     signature = inspect.signature(running.function)
     bound = signature.bind(*args, **kwargs)
     bound.apply_defaults()
     for parameter in signature.parameters.values():
         if parameter.kind is parameter.VAR_KEYWORD:
             bound.arguments |= bound.arguments.pop(parameter.name)
-    why = []
+    why, fits = [], False
     for rule in running.rules:
         reasons = [reason for each in rule.conditions if (reason := each.why_not(bound.arguments))]
-        if not reasons:
+        if reasons:
+            why.append(" and ".join(reasons))
+        elif rule.approve:
+            fits = True
+        else:
+            running.held = False
             return
-        why.append(" and ".join(reasons))
+    if fits:
+        return
     raise PermissionDenied(
         f"{running.call.target} is shared with {running.call.caller} for some arguments only: {'; or '.join(why)}. Ask "
         f"{running.call.target.partition('/')[0]} to share it for others"

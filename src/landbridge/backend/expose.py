@@ -16,7 +16,7 @@ from typing import Any, TypeAlias, TypeVar, overload
 
 from ..errors import InvalidName, NothingToServe
 from ..names import check_member
-from ..security import check_pattern
+from ..security import APPROVE, check_pattern
 from .loading import source_of
 
 __all__ = ["Exposed", "Exposure", "Verbs", "exposure", "marked", "method"]
@@ -54,6 +54,8 @@ class Exposed:
         Whether it may be run again when its backend has died.
     onward : tuple of str
         Patterns of whom its results may go on to, as references.
+    approve : bool
+        Whether its owner has to accept what comes of each call of others before they get it.
     dataset : callable or None
         Makes what answers for a data set, for its address ``institute/module.name``; None for what is called itself.
     """
@@ -68,6 +70,7 @@ class Exposed:
     queue: int | None = None
     idempotent: bool = False
     onward: tuple[str, ...] = ()
+    approve: bool = False
     dataset: Callable[[str], Verbs] | None = None
 
 
@@ -118,6 +121,7 @@ def method(
     queue: int | None = ...,
     idempotent: bool = ...,
     onward: Sequence[str] = ...,
+    approve: str | None = ...,
 ) -> Callable[..., Any]: ...
 @overload
 def method(
@@ -131,6 +135,7 @@ def method(
     queue: int | None = ...,
     idempotent: bool = ...,
     onward: Sequence[str] = ...,
+    approve: str | None = ...,
 ) -> Callable[[F], F]: ...
 def method(
     target: Callable[..., Any] | None = None,
@@ -145,6 +150,7 @@ def method(
     queue: int | None = None,
     idempotent: bool = False,
     onward: Sequence[str] = (),
+    approve: str | None = None,
 ) -> Any:
     """Expose a function when its module is served; at home it stays what it is.
 
@@ -177,6 +183,9 @@ def method(
     onward : sequence of str
         Whose methods may be given references to its results, beyond the institutes it is shared with: patterns as in
         `share`.
+    approve : str, optional
+        ``"per-call"``: what comes of each call of others than your own institute is held back until you have seen and
+        accepted it, with ``landbridge approve``. For what returns one value.
 
     Returns
     -------
@@ -203,6 +212,8 @@ def method(
         raise ValueError(f"timeout_s must be more than 0 s, not {timeout_s!r}")
     if memory_limit is not None and not process:
         raise ValueError(f"memory_limit={memory_limit!r} needs process=True: what runs in a thread cannot be limited")
+    if approve not in (None, APPROVE):
+        raise ValueError(f'approve must be "{APPROVE}", not {approve!r:.80}')
     home = sys._getframe(1).f_globals.get("__name__", "")
     rules = Exposed(
         _unbound,
@@ -215,6 +226,7 @@ def method(
         queue=_count("queue", queue, 0),
         idempotent=idempotent or pure,
         onward=tuple(check_pattern(pattern) for pattern in onward),
+        approve=approve is not None,
     )
 
     def expose(function: Callable[..., Any]) -> Callable[..., Any]:

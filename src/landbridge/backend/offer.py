@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from .. import wire
 from ..contract import Method, read_module
-from ..errors import PermissionDenied, UnknownMember
+from ..errors import NothingToServe, PermissionDenied, UnknownMember
 from ..names import SERVICE_PERSON, Address, nearest
 from ..security import Caller, Decision, Rule, decide
 from .admission import Admission
 from .expose import Exposed, Exposure
-from .running import Style
+from .running import STREAMS, Style
 
 if TYPE_CHECKING:
     from .served import ServedCall
@@ -65,6 +65,10 @@ class Served:
     member : str
         What it is called in the module; of what can be asked of a kept value, what its caller had it made by. Empty for
         what was granted to others.
+    approve : bool
+        Whether the module says that its owner has to accept what comes of each call of others.
+    one_value : bool
+        Whether it answers with one value, which can be looked at before it goes.
     """
 
     method: Method
@@ -76,6 +80,8 @@ class Served:
     function: Callable[..., Any] | None = None
     onward: tuple[str, ...] = ()
     member: str = ""
+    approve: bool = False
+    one_value: bool = True
 
 
 class _Shared(NamedTuple):
@@ -153,10 +159,17 @@ class Offer:
         self.served: dict[str, Served] = {}
         for name, method in methods.items():
             rules = exposed.methods[name.partition(".")[0]]  # those of a class or data set hold for what it has
-            self.served[name] = Served(
-                method, Style.of(method), rules.timeout_s, rules.process, rules.memory_limit,
+            style = Style.of(method)
+            served = self.served[name] = Served(
+                method, style, rules.timeout_s, rules.process, rules.memory_limit,
                 _admissions(f"{self.name}.{name}", rules), onward=(*onward, *rules.onward), member=name,
+                approve=rules.approve, one_value=style not in STREAMS and rules.dataset is None,
             )  # fmt: skip
+            if served.approve and not served.one_value:
+                raise NothingToServe(
+                    f"{name} has approve=, and gives its items one by one, so that nobody could look at all of them "
+                    "before they go. Return them as one value, or leave out approve=."
+                )
         # What the module itself says, which does not change while we serve.
         self._own_rules = (
             *(Rule(pattern) for pattern in share),
@@ -213,8 +226,11 @@ class Offer:
         served, who = self.served.get(member), Caller(institute, SERVICE_PERSON)
         onward = () if served is None else tuple(Rule(pattern) for pattern in served.onward)
         decision = self._decide(who, member, (*self._rules, *onward))
-        # Who may have it made within limits only is not to have what others made without them.
-        if institute == maker.institute or (decision.allowed and not decision.rules):
+        is_named = any(rule.concerns(who, member) for rule in onward)
+        # Who may have it made within limits only is not to have what others made without them; nor may who has each
+        # result looked at have one that was looked at for others.
+        is_free = decision.allowed and not decision.rules and (is_named or not decision.approve)
+        if institute == maker.institute or is_free:
             return
         raise PermissionDenied(
             f"{self._institute} does not let what {self.target(member)} makes go on to {institute}. Ask "
@@ -281,9 +297,12 @@ class Offer:
     def _decide(self, caller: Caller, name: str, rules: Sequence[Rule]) -> Decision:
         if self._fault:
             return Decision(False, self._at_fault())
+        served = self.served.get(name)
         return decide(
-            caller, self._institute, self.name, name, rules, network_owner=self._network_owner, now=self._clock()
-        )
+            caller, self._institute, self.name, name, rules,
+            network_owner=self._network_owner, now=self._clock(),
+            approve=served is not None and served.approve, one_value=served is None or served.one_value,
+        )  # fmt: skip
 
 
 def _admissions(target: str, exposed: Exposed) -> tuple[Admission[ServedCall], ...]:

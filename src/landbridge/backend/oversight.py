@@ -51,10 +51,12 @@ class Oversight:
         self._offer, self._source, self._folder = offer, source, folder
         self._quotas = Quotas()
         self._audit: Audit | None = None
+        self._with_values = False
         self._follow(Policy() if source is None else source.read())
 
     def _follow(self, policy: Policy, fault: str = "") -> None:
         self._offer.follow(policy.rules, fault)
+        self._with_values = policy.audit_values
         for name in sorted({name for rule in policy.rules for name in rule.members or ()} - self._known()):
             meant = nearest(name, self._known())
             hint = f"; was {meant} meant?" if meant else ""
@@ -91,6 +93,11 @@ class Oversight:
             self._follow(policy)
         return True
 
+    @property
+    def shows_values(self) -> bool:
+        """Whether the arguments of calls are written down."""
+        return self._with_values and self._audit is not None
+
     def ration(self, decision: Decision, caller: Caller, target: str, now: float) -> Ration | None:
         """Return what one call may use; None when it is not limited. Raises `Busy` when nothing is left."""
         return self._quotas.enter(decision.rules, caller, target, now) if decision.rules else None
@@ -112,10 +119,11 @@ class Oversight:
         if call.ration is not None:
             call.ration.end(call.bytes_out, now)
         if self._audit is not None and call.arguments_digest:
+            values = {"values": call.shown} if self._with_values and call.shown is not None else {}
             self._audit.call(
                 call.call_id, str(call.caller), self._member(call), call.why,
                 call.responder.outcome, call.arguments_digest, call.arguments_bytes, call.bytes_out,
-                call.seconds(now),
+                call.seconds(now), {**call.verdict, **values},
             )  # fmt: skip
 
     def _member(self, call: ServedCall) -> str:

@@ -42,12 +42,22 @@ class _Used:
 
 
 class Ration:
-    """What one call uses of what a rule allows; `rules` are those whose conditions its arguments may fulfil."""
+    """What one call uses of what a rule allows.
 
-    __slots__ = ("_used", "rules")
+    Parameters
+    ----------
+    used : _Used
+        Where it is counted.
+    rules : tuple of Rule
+        Those whose conditions its arguments may fulfil; empty when they need not be looked at.
+    approve : bool
+        Whether its owner has to accept what comes of it, unless it fulfils one of `rules` that does not say so.
+    """
 
-    def __init__(self, used: _Used, rules: tuple[Rule, ...]) -> None:
-        self._used, self.rules = used, rules
+    __slots__ = ("_used", "approve", "rules")
+
+    def __init__(self, used: _Used, rules: tuple[Rule, ...], approve: bool) -> None:
+        self._used, self.rules, self.approve = used, rules, approve
 
     def end(self, size: int, now: float) -> None:
         """Count the call out, which has given so many bytes."""
@@ -83,13 +93,16 @@ class Quotas:
         if not with_room:
             retry_s, limit = min(waits, default=(_SOON_S, "nothing"))
             raise Busy(target, f"its owner allows {caller} {limit}", retry_s)
-        free = [used for rule, used in with_room if not rule.conditions]
-        used = free[0] if free else with_room[0][1]
+        open_to_all = [(rule, used) for rule, used in with_room if not rule.conditions]
+        free = [(rule, used) for rule, used in open_to_all if not rule.approve]
+        approve = not free and any(rule.approve for rule, _ in with_room)
+        is_plain = bool(free) or (bool(open_to_all) and all(rule.approve for rule, _ in with_room))
+        used = (free or open_to_all or with_room)[0][1]
         if used.calls is not None:
             used.calls.take(1)
         used.running += 1
         used.last = now
-        return Ration(used, () if free else tuple(rule for rule, _ in with_room))
+        return Ration(used, () if is_plain else tuple(rule for rule, _ in with_room), approve)
 
     def expire(self, now: float) -> None:
         """Forget who has used nothing for an hour: his rations are whole again."""

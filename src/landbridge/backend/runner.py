@@ -68,8 +68,8 @@ class Runner:
     def run(self, running: Running, frame: memoryview | bytearray) -> None:
         """Run a method with encoded arguments."""
         plain = running.style in (Style.FUNCTION, Style.GENERATOR)
-        if running.process and running.rules:
-            # A worker knows nothing of rules.
+        if running.process and (running.rules or running.held or running.shows):
+            # A worker knows nothing of rules, nor of its owner.
             self._pool.submit(partial(self._check_here, running, frame), running.call.caller)
         elif (running.process or not plain) and wire.may_hold_references(frame):
             # Fetching takes as long as it takes: the loop of coroutines is everybody's, and workers cannot do it.

@@ -99,6 +99,10 @@ class Running:
         How what it gives may be compressed; without it, it never is.
     rules : tuple of Rule
         Rules of which the arguments must fulfil the conditions of one, if there are any.
+    held : bool
+        Whether its owner has to accept what comes of it; not any more once it keeps a rule that does not say so.
+    shows : bool
+        Whether its owner wants to see the arguments.
 
     Attributes
     ----------
@@ -118,11 +122,14 @@ class Running:
         Whether its function has been called, in a thread of this process.
     fetched : list or None
         The values of references among its arguments, in their order, once they were fetched.
+    shown : dict of str to object or None
+        What its owner is shown of the arguments, once they were decoded.
     """
 
     __slots__ = (
-        "_begun", "_gate", "_lock", "asking", "call", "fetched", "function", "has_run", "keep", "memory_limit",
-        "method", "pass_answer", "pass_on", "process", "rules", "sink", "squeezing", "stop", "style", "task", "waits",
+        "_begun", "_gate", "_lock", "asking", "call", "fetched", "function", "has_run", "held", "keep", "memory_limit",
+        "method", "pass_answer", "pass_on", "process", "rules", "shown", "shows", "sink", "squeezing", "stop",
+        "style", "task", "waits",
     )  # fmt: skip
 
     def __init__(
@@ -138,9 +145,13 @@ class Running:
         keep: Keep | None = None,
         squeezing: Squeezing | None = None,
         rules: tuple[Rule, ...] = (),
+        held: bool = False,
+        shows: bool = False,
     ) -> None:
         self.method = method
         self.rules = rules
+        self.held, self.shows = held, shows
+        self.shown: dict[str, Any] | None = None
         self.keep = keep
         self.squeezing = squeezing
         self.function = function or method.function

@@ -7,10 +7,10 @@ import logging
 import secrets
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Any, Protocol
+from typing import Any
 
 from .. import wire
-from ..errors import Busy, InternalError, LandbridgeError
+from ..errors import Busy, InternalError, LandbridgeError, PermissionDenied
 from ..protocol import (
     Action,
     Forget,
@@ -32,6 +32,7 @@ from .context import CurrentCall
 from .logs import call_fields
 from .metrics import Counts
 from .offer import Served
+from .office import Held, Office
 from .quotas import Ration
 from .runner import Runner, Running, Style
 from .running import Keep
@@ -49,33 +50,8 @@ _DESCRIBE_LIMIT = 4096
 _PROGRESS_S = 0.1
 """Progress is told at most this often, in seconds."""
 
-
-class Office(Protocol):
-    """What a call asks of the backend that serves it."""
-
-    def publish(self, subject: str, parts: Parts) -> None:
-        """Send one message."""
-
-    def publish_part(self, subject: str, parts: Parts) -> None:
-        """Send one part of a long value."""
-
-    def is_full(self, line: str) -> bool:
-        """Whether our ``line``, or our ``lane`` for long values, has more to send than it should."""
-
-    def wait_for_room(self, call: ServedCall, line: str) -> None:
-        """Have the call go on once that line is no longer full."""
-
-    def open_lane(self, call: ServedCall) -> None:
-        """See to it that parts can come and go, and tell the call when they can."""
-
-    def begins(self, call: ServedCall, frame: memoryview | bytearray) -> None:
-        """Take note that a call is about to run with these arguments; raises `Busy` when it may not yet."""
-
-    def forget(self, call: ServedCall) -> None:
-        """Let go of a call: nothing will happen any more."""
-
-    def describe(self, caller: Caller, wanted: object) -> Parts:
-        """Return what the module says of itself to `caller`, who sent these arguments."""
+_BEFORE_IT_RAN = frozenset({"invalid_arguments", "denied", "malformed"})
+"""Codes of errors with the arguments, which the caller has: they tell nothing of what its owner has."""
 
 
 class ServedCall:
@@ -111,9 +87,23 @@ class ServedCall:
         Told the outcome when nothing will happen any more.
     keep : callable or None
         Takes the value where it stays here, and returns what goes to the caller instead.
+    ration : Ration or None
+        What it uses of what a rule allows.
+    why : str
+        Why it may run.
+    approve : bool
+        Whether its owner has to accept what comes of it, unless its arguments keep a rule that does not say so.
+    shows : bool
+        Whether its arguments are to be shown to its owner.
 
     Attributes
     ----------
+    held : Held or None
+        What came of it, while it waits for its owner.
+    shown : dict of str to object or None
+        What its owner is shown of the arguments, once they were decoded.
+    verdict : dict of str to str
+        What he has decided, and when, as it is written down.
     lane_reply : str
         Where the caller last said that it takes parts of long values.
     arguments_bytes : int
@@ -121,6 +111,8 @@ class ServedCall:
     """
 
     __slots__ = (
+        "_approve",
+        "_asked_at",
         "_at_end",
         "_began",
         "_entered",
@@ -128,12 +120,14 @@ class ServedCall:
         "_held",
         "_holds",
         "_keep",
+        "_keeps_late",
         "_last_progress",
         "_loop",
         "_office",
         "_runner",
         "_running",
         "_served",
+        "_shows",
         "_trace",
         "_turn_at",
         "arguments_bytes",
@@ -142,11 +136,14 @@ class ServedCall:
         "call_id",
         "caller",
         "counts",
+        "held",
         "lane_reply",
         "ration",
         "reply",
         "responder",
+        "shown",
         "usage",
+        "verdict",
         "why",
     )
 
@@ -169,8 +166,15 @@ class ServedCall:
         keep: Keep | None = None,
         ration: Ration | None = None,
         why: str = "",
+        approve: bool = False,
+        shows: bool = False,
     ) -> None:
         self._keep = keep
+        self._keeps_late, self._asked_at = False, 0.0
+        self._approve, self._shows = approve, shows or approve
+        self.held: Held | None = None
+        self.shown: dict[str, Any] | None = None
+        self.verdict: dict[str, str] = {}
         self.ration, self.why = ration, why
         self.bytes_out = 0
         self.arguments_digest = ""
@@ -235,6 +239,8 @@ class ServedCall:
             self._end()
 
     def _end(self) -> None:
+        self._note_shown()
+        self.held = None
         self._running = None  # it knows us, too; so both can go at once
         self._leave()
         self._office.forget(self)
@@ -265,8 +271,9 @@ class ServedCall:
                 self._office.open_lane(self)
         if self.responder.out.held_back:
             self._office.wait_for_room(self, self.responder.out.held_back)
-        if (self._holds or self.responder.holds) and self.responder.phase is not Phase.DONE:
-            held = self.responder.held_bytes
+        waits = self.held is not None
+        if (self._holds or waits or self.responder.holds) and self.responder.phase is not Phase.DONE:
+            held = self.responder.held_bytes + (self.held.size if self.held is not None else 0)
             self._holds = held > 0
             if not self.usage.hold(self.call_id, held) and held:
                 reason = f"more than {self.usage.limit_bytes:,} bytes are held for {self.caller} at once"
@@ -286,16 +293,21 @@ class ServedCall:
     @property
     def waits(self) -> bool:
         """Whether its method's code has not begun: it waits for its turn, or for the rest of the arguments."""
-        begun = self._running is not None and self._running.begun
+        begun = self._asked_at or (self._running is not None and self._running.begun)
         return not begun and self.responder.phase in (Phase.RECEIVING, Phase.RUNNING)
 
+    @property
+    def needs_approval(self) -> bool:
+        """Whether its owner has to accept what comes of it, by what is known so far."""
+        return self._approve if self._running is None else self._running.held
+
     def seconds(self, now: float) -> float:
-        """Return how long the call has taken so far."""
-        return now - self._began
+        """Return how long the call has taken so far, or took before its owner was asked."""
+        return (self._asked_at or now) - self._began
 
     def ended(self) -> None:
         """Count and log the end of the call: nothing will happen any more."""
-        seconds, outcome = self._loop.time() - self._began, self.responder.outcome
+        seconds, outcome = self.seconds(self._loop.time()), self.responder.outcome
         self.counts.end(outcome, seconds)
         if self._at_end is not None:
             self._at_end(outcome)
@@ -411,6 +423,9 @@ class ServedCall:
         deadline = None
         if responder.deadline is not None:
             deadline = datetime.now(UTC) + timedelta(seconds=responder.deadline - self._loop.time())
+        # A lease that ran while its owner is asked might be over when he has answered.
+        self._keeps_late = self._keep is not None and (served.process or self._approve)
+        codecs = responder.extras.get("codecs")
         self._running = Running(
             served.method,
             served.style,
@@ -419,10 +434,12 @@ class ServedCall:
             process=served.process,
             memory_limit=served.memory_limit,
             function=served.function,
-            keep=self._keep,
-            # What a worker gives to be kept is read here.
-            squeezing=squeezing_for(responder.extras.get("codecs"), self._rate) if self._keep is None else None,
+            keep=None if self._keeps_late else self._keep,
+            # What a worker gives to be kept is read here, and what its owner has to accept is, too.
+            squeezing=None if self._keep or self._approve else squeezing_for(codecs, self._rate),
             rules=() if self.ration is None else self.ration.rules,
+            held=self._approve,
+            shows=self._shows,
         )
         self._runner.run(self._running, frame)
 
@@ -439,6 +456,8 @@ class ServedCall:
 
     def _report(self, done: float, total: float | None, label: str) -> None:
         """Take what the method says of its progress, in whatever thread it runs."""
+        if not self._may_tell:
+            return
         # Decided here: a loop that says it at each step would keep the other thread busy with what is not told.
         now = self._loop.time()
         if now - self._last_progress >= _PROGRESS_S or done == total:
@@ -447,6 +466,49 @@ class ServedCall:
 
     def _progress(self, done: float, total: float | None, label: str) -> None:
         self.act(self.responder.progress(done, total, label, self._loop.time()))
+
+    @property
+    def _may_tell(self) -> bool:
+        """Whether anything may go to the caller before the call has ended, from threads that it may have left, too."""
+        return self._running is not None and not self._running.held
+
+    @property
+    def _makes_object(self) -> bool:
+        """Whether a constructor runs: of what it makes the caller gets a name, and nothing that is in it."""
+        return self._served is not None and isinstance(self._served.method.function, type)
+
+    def approve_from_now(self) -> None:
+        """Have its owner accept what comes of it: he has changed his mind while it runs, or waits to."""
+        self._approve = True
+        if self._running is not None:
+            self._running.held = True
+
+    def _hold(self, held: Held) -> bool:
+        """Keep what came of the method until its owner has decided; False when he has, or nobody waits for it."""
+        if self._running is None or self.responder.phase is not Phase.RUNNING:
+            return False
+        self._note_shown()
+        self._running = None  # its code has ended
+        self._leave()
+        self.held, self._asked_at = held, self._loop.time()
+        self.act(self.responder.awaits_approval(self._asked_at))
+        if self.responder.phase is Phase.RUNNING:
+            self._office.ask_owner(self)
+        return True
+
+    def _note_shown(self) -> None:
+        if self._running is not None:
+            self.shown = self._running.shown
+
+    def let_go(self) -> None:
+        """Send what came of the method: its owner has accepted it."""
+        held, self.held = self.held, None
+        if held is None:
+            return
+        if held.error is None:
+            self.result(held.parts, held.size)
+        else:
+            self.failed(held.error)
 
     def _count_out(self, size: int) -> None:
         if self.responder.phase is Phase.RUNNING:  # what comes of a call that has been answered is not sent
@@ -469,7 +531,9 @@ class ServedCall:
 
     def result(self, parts: Parts, size: int) -> None:
         """Send the value."""
-        if self._keep is not None and self._served is not None and self._served.process:
+        if self.needs_approval and not self._makes_object and self._hold(Held(parts, size, None)):
+            return
+        if self._keep is not None and self._keeps_late:
             keep, self._keep = self._keep, None
             self._loop.run_in_executor(None, self._keep_foreign, keep, parts)
             return
@@ -491,10 +555,16 @@ class ServedCall:
 
     def failed(self, meta: dict[str, Any]) -> None:
         """Send the error."""
+        if self.needs_approval and meta["code"] not in _BEFORE_IT_RAN and self._hold(Held((), 0, meta)):
+            return
         self.act(self.responder.failed(meta, self._loop.time()))
 
     def invoke(self, function: int, ask: int, parts: Parts, size: int) -> None:
         """Ask the caller to call a function that it gave."""
+        if not self._may_tell:
+            what = f"{self.responder.target} called a function of its caller before its owner has approved anything"
+            self.act(self.responder.refuse(PermissionDenied(f"{what}. Call it without."), self._loop.time()))
+            return
         try:
             self.usage.check_may_ask(self)
         except Busy as error:
@@ -505,4 +575,5 @@ class ServedCall:
 
     def log(self, stream: str, text: str) -> None:
         """Send what the method printed or logged."""
-        self.act(self.responder.log(stream, text, self._loop.time()))
+        if self._may_tell:
+            self.act(self.responder.log(stream, text, self._loop.time()))

@@ -57,6 +57,7 @@ from ..protocol import (
 )
 from ..security import Caller, Decision
 from ..tracing import parse_trace
+from .approvals import Approvals, Desk
 from .congestion import Congestion
 from .expose import Exposure
 from .finished import Finished, FinishedCall
@@ -142,6 +143,8 @@ class Backend:
         The folder of the audit log; without it, there is none.
     proves : callable, optional
         Gives the proof that the module is of its institute; see `Offer`.
+    desk : Desk, optional
+        Where the owner is asked whether what came of a call may go; without it, calls that need that are refused.
 
     Raises
     ------
@@ -163,6 +166,7 @@ class Backend:
         policy: PolicySource | None = None,
         audit: Path | None = None,
         proves: Proves | None = None,
+        desk: Desk | None = None,
     ) -> None:
         self.address = address
         self.instance = instance
@@ -182,6 +186,7 @@ class Backend:
         self._young: dict[str, ServedCall] = {}
         self._congestion: dict[str, Congestion[ServedCall]] = {}
         self._held_bytes_each = held_bytes_each()
+        self._approvals = Approvals(self.name, desk, self._held_bytes_each)
         self._finished = Finished(self._held_bytes_each)
         self._latecomers = Latecomers(
             self.name, instance, self._finished, self.publish, self.publish_part, self._learn_rate
@@ -263,6 +268,7 @@ class Backend:
             if self._keeper is not None:
                 self._keeper.references.close()
             runner.close()
+            self._approvals.close()
             self._oversight.close()
             await lane.close()
 
@@ -296,7 +302,8 @@ class Backend:
         if connection.has_ended:
             return False
         # While the line is down, silence says nothing about a caller.
-        return any(call.responder.is_awaited(now) or not connection.connected for call in self._calls.values())
+        calls = (call for call in self._calls.values() if call.held is None)  # an owner may take days
+        return any(call.responder.is_awaited(now) or not connection.connected for call in calls)
 
     async def _announce(self) -> None:
         while True:
@@ -324,6 +331,7 @@ class Backend:
                     call.tell_place(now)
                 self._finished.expire(now)
                 self._look_at_policy(now)
+                self._approvals.look(now)
                 self._objects.expire(now)
                 if self._keeper is not None:
                     self._keeper.references.expire(time.monotonic())
@@ -420,6 +428,8 @@ class Backend:
         if served is not None:
             for admission in served.admissions:
                 admission.check_room(caller)
+        if decision.approve:
+            self._approvals.check_room(target, caller)
         ration = self._oversight.ration(decision, caller, target, self._loop.time())
         call = ServedCall(
             target, self.instance, served, caller, call_id,
@@ -434,10 +444,14 @@ class Backend:
             keep=keep,
             ration=ration,
             why=decision.reason,
+            approve=decision.approve if ration is None else ration.approve,
+            shows=self._oversight.shows_values,
         )  # fmt: skip
         self._calls[call_id] = self._young[call_id] = call
         call.usage.enter(call)
         call.counts.begun += 1
+        if call.needs_approval:
+            self._approvals.enter(call)
         return call
 
     def _look_at_policy(self, now: float) -> None:
@@ -451,10 +465,21 @@ class Backend:
                 decision = self._offer.decision(call.caller, member)
                 if not decision.allowed:
                     call.act(call.responder.refuse(PermissionDenied(decision.reason), now))
+                elif (
+                    decision.approve
+                    and all(rule.approve for rule in decision.rules)
+                    and call.responder.target == self._offer.target(member)  # and no question for what was kept
+                ):
+                    call.approve_from_now()
+                    self._approvals.enter(call)
 
     def begins(self, call: ServedCall, frame: memoryview | bytearray) -> None:
         """Take note that a call is about to run; raises `Busy` when that must be written down and cannot be."""
         self._oversight.begins(call, frame)
+
+    def ask_owner(self, call: ServedCall) -> None:
+        """Show the owner what came of a call, and let it go once he has accepted it."""
+        self._approvals.ask(call, self._loop)
 
     def _keeps(self, served: Served, caller: Caller, reply: str, target: str) -> Keep:
         if self._keeper is None or served.style in STREAMS or isinstance(served.method.function, type):
@@ -511,6 +536,7 @@ class Backend:
             return
         self._young.pop(call.call_id, None)
         call.usage.leave(call)
+        self._approvals.leave(call)
         self._oversight.ended(call, self._loop.time())
         call.ended()
         if self._long_values is not None:
@@ -528,7 +554,7 @@ class Backend:
             for counts in self.metrics.methods.values():
                 counts.waiting = 0
             for call in self._calls.values():
-                call.counts.waiting += call.waits
+                call.counts.waiting += call.waits or call.held is not None
         return self.metrics
 
     def _question_dropped(self, reason: str) -> None:

@@ -35,7 +35,7 @@ def held_bytes_each() -> int:
 
 
 class RefusalLog:
-    """Logs what is refused or dropped: the first at once, then one line in `EVERY_S` that says how many there were.
+    """Logs what callers bring about, mostly refusals: the first at once, then one line in `EVERY_S`, with how many.
 
     Whoever is refused could otherwise fill the owner's disk with lines about it.
     """
@@ -48,7 +48,7 @@ class RefusalLog:
         self._seen: dict[str, tuple[float, int]] = {}
 
     def note(self, source: str, what: str, now: float) -> None:
-        """Take note that something of `source` was refused; `what` says what and why."""
+        """Take note of something that `source` brought about; `what` says what, and why."""
         last, silent = self._seen.get(source, (-self.EVERY_S, 0))
         if now - last < self.EVERY_S:
             self._seen[source] = (last, silent + 1)

@@ -34,6 +34,7 @@ _COMMANDS = {
     "serve": "Make the functions of a Python file callable by colleagues.",
     "share": "Share what you serve with others, for a time or within limits; or show what is shared.",
     "revoke": "Stop sharing what you serve, at once; or shut out a person or an institute.",
+    "approve": "Let go, or refuse, what came of calls and waits for your approval.",
     "audit": "Show who called what you serve, and check that the log is whole.",
     "ls": "List the modules of the network.",
     "describe": "Show what a module offers, or how one of its methods is called.",

@@ -14,14 +14,14 @@ from typing import Any
 from ..errors import NotConfigured
 from ..hub.audits import Entry, Ledger, ledgers, merged
 from ..names import parse_address
-from .console import clip, safe, say, show, show_json, table
+from .console import clip, json_text, safe, say, show, show_json, table
 from .ending import UsageError
 
 __all__ = ["audit"]
 
 _COLUMNS = (
     "at", "instance", "number", "event", "caller", "member", "outcome", "decision", "call", "arguments", "bytes_in",
-    "bytes_out", "microseconds",
+    "bytes_out", "microseconds", "approval", "approval_at", "approval_because", "values",
 )  # fmt: skip
 
 
@@ -132,8 +132,22 @@ def _write_csv(found: Iterable[Entry]) -> None:
     for entry in found:
         facts = _facts(entry)
         # A spreadsheet takes what begins so for a formula; what strangers are called must not be one.
-        cells = (str(facts.get(name, "")) for name in _COLUMNS)
+        cells = (_cell(facts.get(name, "")) for name in _COLUMNS)
         writer.writerow([f"'{cell}" if cell[:1] in ("=", "+", "-", "@") else cell for cell in cells])
+
+
+def _cell(fact: Any) -> str:
+    return json_text(fact) if isinstance(fact, dict) else str(fact)
+
+
+def _because(said: dict[str, Any]) -> str:
+    """Return why it ended so, and with which arguments if they were written down."""
+    parts = [str(said.get("decision", ""))]
+    if "approval" in said:
+        parts.insert(0, " ".join(str(said.get(name, "")) for name in ("approval", "approval_at", "approval_because")))
+    if isinstance(values := said.get("values"), dict):
+        parts.insert(0, ", ".join(f"{name}={json_text(value)}" for name, value in values.items()))
+    return "; ".join(clip(safe(part), 60) for part in parts if part)
 
 
 def _show(found: list[Entry]) -> None:
@@ -144,7 +158,7 @@ def _show(found: list[Entry]) -> None:
         size = f"{int(said['bytes_out']):,} B" if isinstance(said.get("bytes_out"), int) else ""
         what = said.get("outcome") or said.get("event", "")
         who, member, what = (safe(str(each)) for each in (said.get("caller", ""), said.get("member", ""), what))
-        because = clip(safe(str(said.get("decision", ""))), 60)
+        because = _because(said)
         rows.append((entry.at, who, member, what, took, size, because, f"!! {entry.fault}" if entry.fault else ""))
     if not rows:
         say("Nothing of that is written down.")

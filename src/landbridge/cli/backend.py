@@ -279,6 +279,8 @@ def _report(backend: Backend, exposed: Exposure, patterns: tuple[str, ...], owne
             lines.append(f"      {clip(safe(method.summary), 100)}")
         if exposed.methods[name].share:
             lines.append(f"      also shared with {', '.join(exposed.methods[name].share)}")
+        if exposed.methods[name].approve:
+            lines.append("      what others get of it waits for you: landbridge approve")
     for name, dataset in backend.spec.datasets.items():
         lines.append(f"  data set {name}" + (f": {clip(safe(dataset.summary), 100)}" if dataset.summary else ""))
         if exposed.methods[name].share:

@@ -22,6 +22,7 @@ def share(
     until: str | None = None,
     calls_per_hour: int | None = None,
     concurrent: int | None = None,
+    approve: bool = False,
     json: bool = False,
 ) -> None:
     """Share what this computer serves with others; it takes effect within a second. Without WHO: show what is shared.
@@ -40,6 +41,8 @@ def share(
         How many calls each of them may make in an hour.
     concurrent
         How many calls of each of them may run at a time.
+    approve
+        Hold back what comes of each of their calls until it is accepted: landbridge approve.
     json
         Print a JSON list of all rules.
     """
@@ -54,7 +57,7 @@ def share(
         end = math.inf if until is None else end_of(until)
     except ValueError as error:
         raise UsageError(f"--until is {error}") from None
-    added = [Rule(check_pattern(each), member, end, calls_per_hour, concurrent) for each in who]
+    added = [Rule(check_pattern(each), member, end, calls_per_hour, concurrent, approve=approve) for each in who]
     rules = shares.share(added)
     for rule in added:
         refusal = next((each for each in rules if each.refuses and _covers(each, rule)), None)
@@ -62,6 +65,13 @@ def share(
             say(
                 f"{rule.who} still may not call it: {refusal.who} is refused, which comes first. "
                 f"Lift that: landbridge share {_named(address, refusal)} '{refusal.who}'"
+            )
+        wider = next((each for each in rules if not (each.refuses or each.approve) and _covers(each, rule)), None)
+        if rule.approve and wider is not None:
+            say(
+                f"Calls of {rule.who} still go through unseen: {_named(address, wider)} is shared with {wider.who} "
+                f"without --approve, and one share is enough. Change that: landbridge share {_named(address, wider)} "
+                f"'{wider.who}' --approve"
             )
     told(shares, rules, json=json)
 
@@ -107,6 +117,7 @@ def _line(rule: Rule) -> tuple[str, str, str, str]:
     limits = [
         f"{rule.calls_per_hour:,} calls an hour" if rule.calls_per_hour is not None else "",
         f"{rule.concurrent} at a time" if rule.concurrent is not None else "",
+        "each to be approved" if rule.approve else "",
     ]
     until = "" if rule.until == math.inf else until_text(rule.until)
     return rule.who, f"not {what}" if rule.refuses else what, until, ", ".join(filter(None, limits))
@@ -120,13 +131,14 @@ def _facts(rule: Rule) -> dict[str, Any]:
         "until": None if rule.until == math.inf else until_text(rule.until),
         "calls_per_hour": rule.calls_per_hour,
         "concurrent": rule.concurrent,
+        "approve": rule.approve,
     }
 
 
-def _covers(refusal: Rule, rule: Rule) -> bool:
-    """Return whether a refusal takes away what a rule gives."""
-    people = refusal.who in ("*/*", rule.who, f"{rule.who.partition('/')[0]}/*")
-    return people and (refusal.members is None or (rule.members is not None and rule.members <= refusal.members))
+def _covers(wider: Rule, rule: Rule) -> bool:
+    """Return whether a rule is about all that another is about."""
+    people = wider.who in ("*/*", rule.who, f"{rule.who.partition('/')[0]}/*")
+    return people and (wider.members is None or (rule.members is not None and rule.members <= wider.members))
 
 
 def _named(address: str, rule: Rule) -> str:

@@ -60,7 +60,8 @@ class Call:
     queue_place : int
         The call's place in the backend's queue, from 1; 0 when it runs.
     notice : str
-        Why nothing moves now, in words: the broker is away, the backend is busy. Empty when it does.
+        Why nothing moves now, in words: the broker is away, the backend is busy, the owner has to approve what came of
+        the call. Empty when it does.
     log_lines : deque of (str, str)
         The last lines that the method wrote, if they were asked for: stream (``stdout``, ``stderr``, ``log``) and text.
     """

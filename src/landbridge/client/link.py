@@ -82,6 +82,7 @@ _CREDIT_BYTES = 32 * 1024 * 1024
 _AGAIN_OFFLINE_S = 15.0
 _IDS_AT_ONCE = 64
 _AWAY = "the broker is away; waiting for it"
+_APPROVAL = "waiting for the owner's approval"
 
 
 class Link:
@@ -327,7 +328,7 @@ class Link:
                 self.directory.was_deaf(now - self._deaf_since)
                 self._deaf_since = None
             for attempt in list(self._calls.values()):
-                attempt.request.observer.noticed("")
+                attempt.request.observer.noticed(_APPROVAL if attempt.caller.waits_for_approval else "")
                 sent = not attempt.pending
                 self._send_pending(attempt)
                 actions = attempt.caller.reconnected(now)
@@ -400,6 +401,8 @@ class Link:
                 self._long.open_for(attempt)
             elif type(action) is Waits:
                 request.observer.waits(action.place)
+                if action.approval:
+                    request.observer.noticed(_APPROVAL)
             elif type(action) is Log:
                 request.observer.logged(action)
             elif type(action) is Invoke:

@@ -26,6 +26,7 @@ _LOCK = "shares.lock"
 _MOST_SHARES = 10_000
 _LOCK_TIMEOUT_S = 20.0
 _LIMITS = ("calls_per_hour", "concurrent")
+_FLAGS = ("refuses", "approve")
 
 
 class Shares:
@@ -164,17 +165,17 @@ def _to_json(rule: Rule) -> dict[str, Any]:
     if rule.until != math.inf:
         said["until"] = rule.until
     said |= {name: limit for name in _LIMITS if (limit := getattr(rule, name)) is not None}
-    return said | ({"refuses": True} if rule.refuses else {})
+    return said | {name: True for name in _FLAGS if getattr(rule, name)}
 
 
 def _from_json(said: dict[str, Any]) -> Rule:
     members, until = said.get("members"), said.get("until", math.inf)
     calls, concurrent = limits = [said.get(name) for name in _LIMITS]
-    if not isinstance(until, (int, float)) or not isinstance(said.get("refuses", False), bool):
+    flags = {name: said.get(name, False) for name in _FLAGS}
+    if not isinstance(until, (int, float)) or not all(isinstance(flag, bool) for flag in flags.values()):
         raise TypeError("a rule in another form")
     if any(limit is not None and (type(limit) is not int or limit < 1) for limit in limits):
         raise TypeError("a limit that is none")
     if members is not None:
         members = frozenset(".".join(check_member(part) for part in each.split(".")) for each in members)
-    who, refuses = check_pattern(said["who"]), said.get("refuses", False)
-    return Rule(who, members, float(until), calls, concurrent, refuses=refuses)
+    return Rule(check_pattern(said["who"]), members, float(until), calls, concurrent, **flags)

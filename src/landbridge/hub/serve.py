@@ -22,6 +22,7 @@ from ..names import SERVICE_PERSON, Address, check_institute, check_module
 from ..security import check_pattern, decode_jwt
 from ..settings import selected_url
 from .access import chosen_profile, local_access, resolve, serving_access
+from .approvals import FileDesk
 from .backends import audit_folder
 from .institutes import institute_of
 from .policies import FilePolicy, Shares
@@ -138,6 +139,7 @@ async def serve(
         instance=instance, share=patterns, onward=onward, network_owner=network_owner, workers=workers, keeping=keeping,
         policy=FilePolicy(str(address), folder), audit=audit_folder(str(address), instance),
         proves=None if vouched is None else vouched.proves,
+        desk=FileDesk(str(address)),
     )  # fmt: skip
     Shares(str(address)).served([*backend.spec.methods, *backend.spec.classes, *backend.spec.datasets])
     ended: list[str] = []

@@ -72,9 +72,10 @@ class Progress:
 
 @dataclass(frozen=True, slots=True)
 class Waits:
-    """The call waits in the backend's queue at this place, from 1; 0 when it runs."""
+    """The call waits in the backend's queue at this place, from 1; 0 when it runs, or its owner has to approve."""
 
     place: int
+    approval: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -100,6 +100,7 @@ class Caller:
 
     __slots__ = (
         "_answered",
+        "_approval",
         "_arguments",
         "_asked",
         "_away",
@@ -150,12 +151,17 @@ class Caller:
         self._restarted_at: float | None = None
         self._place = 0
         self._questions = 0
-        self._ended = self._away = False
+        self._ended = self._away = self._approval = False
 
     @property
     def has_ended(self) -> bool:
         """Whether its `Ended` has been given."""
         return self._ended
+
+    @property
+    def waits_for_approval(self) -> bool:
+        """Whether what came of it waits until the owner of the module has accepted it."""
+        return self._approval
 
     @property
     def receives_bulk(self) -> bool:
@@ -276,10 +282,10 @@ class Caller:
                 return [self._cancel_message(), *(self._end(None, None) if self._ended else ())]
             self.state = State.RUNNING
             actions.append(Started(instance))
-        place = meta.get("place", 0)
-        if place != self._place and not self._ended:
-            self._place = place
-            actions.append(Waits(place))
+        place, approval = meta.get("place", 0), meta.get("approval", False)
+        if (place, approval) != (self._place, self._approval) and not self._ended:
+            self._place, self._approval = place, approval
+            actions.append(Waits(place, approval))
         if not self.instance:
             return actions
         again = self._out.heard(meta, now)

@@ -10,7 +10,7 @@ kind        code sent by   meta                                                 
 CALL        1    caller    granted, total?, timeout_s?, logs?, codecs?, keep? …      arguments, unless total
 PART        2    both      at, crc? (with the last of a value)                       next part of a long value
 BEAT        3    both      granted, next, bulk_granted?, bulk_next?, resend?;        none
-                           from the backend also instance, place?
+                           from the backend also instance, place?, approval?
 CANCEL      4    caller                                                              none
 PROGRESS    5    backend   done, total?, label?                                      none
 RESULT      6    backend   total?, after?                                            value, unless total
@@ -135,6 +135,7 @@ _FIELDS: dict[str, tuple[Any, int]] = {
     "crc": (int, 0xFFFFFFFF),
     "after": _POSITION,
     "place": (int, 1 << 32),
+    "approval": (bool, 1),
     "logs": (bool, 1),
     "keep": (bool, 1),
     "codecs": (str, 64),

@@ -8,6 +8,7 @@
     RECEIVING   CALL that announces them       RECEIVING   BEAT, which grants their parts
     RECEIVING   PART, the last one             RUNNING     run
     RUNNING     ACCEPT_AFTER_S without result  RUNNING     BEAT: the call is accepted; then one each BEAT_S
+    RUNNING     its owner is asked             RUNNING     BEAT: what came of it waits for approval
     RUNNING     item                           RUNNING     ITEM as credit allows; more when credit is left
     RUNNING     result, error, end             FLUSHING    RESULT, ERROR or END as credit allows
     FLUSHING    all sent                       DONE        (what was sent is kept for a caller who missed it)
@@ -92,6 +93,7 @@ class Responder:
     __slots__ = (
         "_accepted",
         "_answered",
+        "_approval",
         "_asked",
         "_by_owner",
         "_cancel_grace_s",
@@ -147,7 +149,7 @@ class Responder:
         self._deadline: float | None = None
         self._by_owner = False  # whose limit it is
         self._stop_since = 0.0
-        self._accepted = self._answered = False
+        self._accepted = self._answered = self._approval = False
 
     @property
     def deadline(self) -> float | None:
@@ -321,6 +323,19 @@ class Responder:
         if place and now - self._place_told < _PLACE_S:
             return []
         self._place, self._place_told = place, now
+        return [self._beat(now)]
+
+    def awaits_approval(self, now: float) -> list[Action]:
+        """Tell the caller that what came of the call waits until the module's owner has accepted it.
+
+        The owner's time limit is one for the method, which has ended; that of the caller goes on.
+        """
+        if self.phase is not Phase.RUNNING:
+            return []
+        self._approval = True
+        if self._by_owner:
+            limit, self._by_owner = self.extras.get("timeout_s"), False
+            self._deadline = None if limit is None else self._started + limit
         return [self._beat(now)]
 
     def line_has_room(self, now: float) -> list[Action]:
@@ -512,6 +527,8 @@ class Responder:
         meta = {"instance": self._instance, **self._in.grants(now)}
         if self._place:
             meta["place"] = self._place
+        if self._approval:
+            meta["approval"] = True
         if resend:
             meta["resend"] = True
         return Send("inbox", self.out.uncounted(Kind.BEAT, meta))

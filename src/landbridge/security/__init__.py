@@ -33,11 +33,12 @@ from .identity import Caller
 from .invitations import LONGEST_INVITATION, Invitation, is_invitation
 from .nkey import KeyPair, Kind, new_key
 from .policy import Decision, Rule, check_pattern, decide, until_text
-from .policyfile import POLICY_FILE, POLICY_FILE_BYTES, Policy, end_of, parse_policy
+from .policyfile import APPROVE, POLICY_FILE, POLICY_FILE_BYTES, Policy, end_of, parse_policy
 from .statements import read_statement, sign_statement
 from .templates import ROLES, SERVICE_INSTITUTE, Role, jobs_exports, net_imports, scope, template
 
 __all__ = [
+    "APPROVE",
     "FIRST",
     "LONGEST_INVITATION",
     "LONGEST_LINE",

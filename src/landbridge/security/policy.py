@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import math
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from ..errors import InvalidName
@@ -52,6 +52,8 @@ class Rule:
         What the arguments must fulfil.
     refuses : bool
         Whether it refuses what others of the rules allow.
+    approve : bool
+        Whether its owner has to accept what comes of each call before the caller gets it.
     """
 
     who: str
@@ -62,6 +64,7 @@ class Rule:
     bytes_per_hour: int | None = None
     conditions: tuple[Condition, ...] = ()
     refuses: bool = False
+    approve: bool = False
 
     @property
     def is_limited(self) -> bool:
@@ -90,12 +93,16 @@ class Decision:
         Rules of which one has to be kept, when it is allowed within limits only; empty when there are none.
     until : float
         When it has to be made anew, in seconds since 1970 UTC.
+    approve : bool
+        Whether its owner has to accept what comes of the call; when there are `rules`, unless the call keeps one of
+        them that does not say so.
     """
 
     allowed: bool
     reason: str
     rules: tuple[Rule, ...] = ()
     until: float = math.inf
+    approve: bool = False
 
 
 def check_pattern(text: str) -> str:
@@ -133,6 +140,8 @@ def decide(
     *,
     network_owner: bool = False,
     now: float = 0.0,
+    approve: bool = False,
+    one_value: bool = True,
 ) -> Decision:
     """Decide whether `caller` may use a member of a module.
 
@@ -152,6 +161,11 @@ def decide(
         True on an embedded network: its owner, institute ``local``, may then call everything.
     now : float
         Seconds since 1970 UTC.
+    approve : bool
+        Whether the module itself says that its owner has to accept what comes of each call of others.
+    one_value : bool
+        Whether the member answers with one value. What comes bit by bit cannot be accepted before it goes, so rules
+        that demand this allow nothing then.
 
     Examples
     --------
@@ -166,6 +180,9 @@ def decide(
         return Decision(True, f"{caller} owns this network")
     concerning = [rule for rule in rules if rule.concerns(caller, member)]
     current = [rule for rule in concerning if now < rule.until]
+    if approve:
+        # It holds for all who need a share, whichever that is.
+        current = [rule if rule.refuses else replace(rule, approve=True) for rule in current]
     until = min((rule.until for rule in current), default=math.inf)
     refusals = [rule for rule in current if rule.refuses]
     if refusals:
@@ -175,9 +192,15 @@ def decide(
     if not current:
         ended = max((rule for rule in concerning if not rule.refuses), key=lambda rule: rule.until, default=None)
         return Decision(False, _not_shared(caller, owner_institute, module, member, ended))
-    free = [rule for rule in current if not rule.is_limited]
-    shared = f"{what} is shared with {(free or current)[0].who}"
-    return Decision(True, shared, () if free else tuple(current), until)
+    allowing = [rule for rule in current if one_value or not rule.approve]
+    if not allowing:
+        return Decision(False, _cannot_wait(owner_institute, module, member, current[0]), until=until)
+    unlimited = [rule for rule in allowing if not rule.is_limited]
+    free = [rule for rule in unlimited if not rule.approve]
+    approve = not free and any(rule.approve for rule in allowing)
+    is_plain = bool(free) or (bool(unlimited) and all(rule.approve for rule in allowing))
+    shared = f"{what} is shared with {(free or unlimited or allowing)[0].who}"
+    return Decision(True, shared, () if is_plain else tuple(allowing), until, approve)
 
 
 def until_text(until: float) -> str:
@@ -196,6 +219,14 @@ def until_text(until: float) -> str:
 def _refused(caller: Caller, owner: str, what: str, rule: Rule) -> str:
     end = "" if rule.until == math.inf else f" until {until_text(rule.until)}"
     return f"{owner} does not let {rule.who} call {what}{end}, and so not {caller}; ask {owner}"
+
+
+def _cannot_wait(owner: str, module: str, member: str, rule: Rule) -> str:
+    return (
+        f"{owner} shares {module}.{member} with {rule.who} only if it can look at each result before it goes, and this "
+        f"comes bit by bit; ask {owner} for a method that returns one value, or to share it without: "
+        f"landbridge share {module}.{member.partition('.')[0]} '{rule.who}'"
+    )
 
 
 def _not_shared(caller: Caller, owner: str, module: str, member: str, ended: Rule | None) -> str:

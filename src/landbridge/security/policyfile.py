@@ -3,6 +3,7 @@
 ::
 
     audit = "required"                   # or "on", as without it; or "off"
+    audit_values = true                  # write down arguments, too, not only a digest of them
 
     [groups]
     ocean = ["awi/anna", "gfz/*"]
@@ -15,6 +16,7 @@
     calls_per_hour = 100                 # of each caller, as the next two
     concurrent = 2
     bytes_per_hour = "10 GB"             # of results
+    approve = "per-call"                 # results wait until their owner has accepted them
     arguments.first = { min = 1980, max = 2010 }
     arguments.region = { one_of = ["nino34", "nino12"] }
 
@@ -37,17 +39,20 @@ from ..names import check_member, check_module, nearest
 from .conditions import Condition
 from .policy import Rule, check_pattern
 
-__all__ = ["POLICY_FILE", "POLICY_FILE_BYTES", "Policy", "end_of", "parse_policy"]
+__all__ = ["APPROVE", "POLICY_FILE", "POLICY_FILE_BYTES", "Policy", "end_of", "parse_policy"]
 
+APPROVE = "per-call"
+"""What ``approve`` may say: that the owner accepts what comes of each call before the caller gets it."""
 POLICY_FILE = "landbridge.toml"
 POLICY_FILE_BYTES = 256 * 1024
 """Longest policy file that is read."""
 
 _SHARE = {
     "with", "module", "members", "until", "calls_per_hour", "concurrent", "bytes_per_hour", "arguments",
+    "approve",
 }  # fmt: skip
 _REFUSE = {"with", "module", "members", "until"}
-_TOP = {"audit", "groups", "share", "refuse"}
+_TOP = {"audit", "audit_values", "groups", "share", "refuse"}
 _AUDIT = ("on", "required", "off")
 _SIZE = re.compile(r"(\d+(?:\.\d+)?) ?(KB|MB|GB|TB)")
 _UNITS = {"KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
@@ -66,10 +71,13 @@ class Policy:
     audit : str
         Whether calls are written into the audit log: ``on``; ``required``, so that nothing runs that cannot be written
         down; or ``off``.
+    audit_values : bool
+        Whether the arguments of calls are written down there, too.
     """
 
     rules: tuple[Rule, ...] = ()
     audit: str = "on"
+    audit_values: bool = False
 
 
 def parse_policy(text: str, module: str) -> Policy:
@@ -103,6 +111,9 @@ def parse_policy(text: str, module: str) -> Policy:
         audit = table.get("audit", "on")
         if audit not in _AUDIT:
             raise _Wrong(f"audit is one of {', '.join(_AUDIT)}")
+        values = table.get("audit_values", False)
+        if not isinstance(values, bool):
+            raise _Wrong("audit_values is true or false")
         groups = dict(_groups(table.get("groups", {})))
         rules: list[Rule] = []
         for kind, keys in (("share", _SHARE), ("refuse", _REFUSE)):
@@ -119,7 +130,7 @@ def parse_policy(text: str, module: str) -> Policy:
         raise NotConfigured(f"{POLICY_FILE} cannot be followed: {error}") from None
     if len(rules) > _MOST_RULES:
         raise NotConfigured(f"{POLICY_FILE} has {len(rules):,} rules; at most {_MOST_RULES:,} are followed.")
-    return Policy(tuple(rules), audit)
+    return Policy(tuple(rules), audit, values)
 
 
 def end_of(said: object) -> float:
@@ -189,6 +200,9 @@ def _rules(entry: dict[str, Any], groups: dict[str, list[str]], where: str, *, r
     if not isinstance(arguments, dict):
         raise _Wrong(f"{where}: arguments is a table")
     conditions = tuple(Condition.parse(name, said) for name, said in arguments.items())
+    approve = entry.get("approve")
+    if approve not in (None, APPROVE):
+        raise _Wrong(f'{where}: approve is "{APPROVE}", or is not there')
     for pattern in _patterns(_texts(entry.get("with"), f"{where}: with"), groups, where):
         yield Rule(
             pattern,
@@ -199,6 +213,7 @@ def _rules(entry: dict[str, Any], groups: dict[str, list[str]], where: str, *, r
             _size(entry, "bytes_per_hour", where),
             conditions,
             refuses,
+            approve is not None,
         )
 
 

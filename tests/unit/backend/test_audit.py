@@ -23,16 +23,20 @@ def entries(folder):
     return list(ledger.read()), ledger.head
 
 
-@given(st.text(max_size=100), st.integers(0, 2**40), st.floats(0, 1e6))
+@given(
+    st.text(max_size=100), st.integers(0, 2**40), st.floats(0, 1e6),
+    st.dictionaries(st.sampled_from(["approval", "values"]), st.text() | st.dictionaries(st.text(), st.text())),
+)  # fmt: skip
 @settings(max_examples=50)
-def test_a_call_is_written_as_any_other_record_would_be(tmp_path_factory, why, size, seconds):
+def test_a_call_is_written_as_any_other_record_would_be(tmp_path_factory, why, size, seconds, more):
     folder = tmp_path_factory.mktemp("audit")
     log = Audit(folder)
-    log.call("c" * 32, "awi/anna", "mean", why, "ok", digest(bytearray(b"x")), size, size, seconds)
+    log.call("c" * 32, "awi/anna", "mean", why, "ok", digest(bytearray(b"x")), size, size, seconds, more)
     log.close()
     line, _ = (folder / "audit.jsonl").read_text().splitlines()
     said = json.loads(line)
     assert (said["decision"], said["microseconds"]) == (why, int(seconds * 1e6))
+    assert said | more == said
     assert json.dumps(said, separators=(",", ":")) == line
 
 

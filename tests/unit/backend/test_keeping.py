@@ -14,10 +14,10 @@ from landbridge.backend.expose import exposure
 from landbridge.backend.keeping import REFERENCE_VERBS, Keeper, Keeping
 from landbridge.backend.offer import Offer
 from landbridge.datasets.serving import opens
-from landbridge.errors import ObjectGone, UnknownMember
+from landbridge.errors import ObjectGone, PermissionDenied, UnknownMember
 from landbridge.names import Address
 from landbridge.protocol import ObjectSubject
-from landbridge.security import Caller, new_key
+from landbridge.security import Caller, Rule, new_key
 
 ANNA, HERE = Caller("awi", "anna"), "c" * 32
 
@@ -32,6 +32,28 @@ def keeper():
         raise AssertionError("nothing is anywhere else")
 
     return Keeper(offer, "a" * 32, Keeping(new_key("user", bytes(32)), None, fetch, opens), lambda: 0.0)
+
+
+def test_what_was_approved_for_one_goes_on_to_nobody_who_has_to_have_it_approved_too():
+    module = types.ModuleType("ocean")
+    exec("def field() -> int: return 1\n__all__ = ['field']", vars(module))
+
+    def goes(institute, *rules, onward=()):
+        offer = Offer(Address("geomar", "ocean"), exposure(module), share=(), onward=onward, network_owner=False)
+        offer.follow(rules)
+        try:
+            offer.check_onward("field", ANNA, institute)
+        except PermissionDenied:
+            return False
+        return True
+
+    asked = Rule("*/*", approve=True)
+    assert goes("awi", asked)  # the caller's own
+    assert goes("geomar", asked)
+    assert not goes("gfz", asked)
+    assert goes("gfz", asked, onward=("gfz/*",))
+    assert goes("gfz", asked, Rule("gfz/*"))
+    assert not goes("gfz", asked, Rule("gfz/*", refuses=True), onward=("gfz/*",))
 
 
 def asked(keeper, data, verb, caller=ANNA):

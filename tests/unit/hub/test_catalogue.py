@@ -17,7 +17,7 @@ from landbridge.broker import Message
 from landbridge.errors import Malformed
 from landbridge.hub import catalogue as module
 from landbridge.hub.catalogue import Catalogue, follow, load
-from landbridge.hub.up import _listing
+from landbridge.hub.services import _listing
 from landbridge.protocol import PRESENCE_SILENCE_S, Presence, pack_presence
 
 ONE = "0" * 32

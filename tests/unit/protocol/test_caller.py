@@ -318,6 +318,13 @@ def test_the_place_in_the_queue_is_told_when_it_changes():
     assert caller.received(BEAT, 0.2) == [Waits(0)]
 
 
+def test_that_its_owner_is_asked_is_told_when_it_changes():
+    caller = running()
+    beat = message(Kind.BEAT, instance=INSTANCE, approval=True)
+    assert [caller.received(beat, at_s) for at_s in (0.1, 4.0)] == [[Waits(0, True)], []]
+    assert caller.waits_for_approval
+
+
 def test_what_the_method_wrote_is_handed_on_printable():
     log = message(Kind.LOG, stream="stdout\x1b", text="\x1b[31mred")
     assert running(extras={"logs": True}).received(log, 0.1) == [Log("stdout\ufffd", "\ufffd[31mred")]

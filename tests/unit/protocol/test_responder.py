@@ -291,6 +291,19 @@ def test_the_place_in_the_queue_is_told_once_a_second_and_its_end_at_once():
     assert "place" not in sent(responder.waits(0, 3.1))[0].meta
 
 
+def test_that_its_owner_is_asked_is_told_in_each_beat_and_his_limit_holds_no_more():
+    responder = Responder(TARGET, INSTANCE, interruptible=True, limit_s=5.0)
+    responder.opened(message(Kind.CALL, granted=WINDOW, timeout_s=50.0), 0.0)
+    (beat,) = sent(responder.awaits_approval(1.0))
+    assert (beat.kind, beat.meta["approval"]) == (Kind.BEAT, True)
+    (beat,) = sent(responder.tick(1.0 + BEAT_S))
+    assert beat.meta["approval"] is True
+    assert kinds(responder.tick(10.0)) == [Kind.BEAT]
+    (error,) = sent(responder.tick(50.0))
+    assert (error.meta["code"], error.meta["by_owner"]) == ("timeout", False)
+    assert responder.awaits_approval(51.0) == []
+
+
 def test_a_stream_waits_for_credit_and_goes_on():
     responder = running(SMALLEST_WINDOW)
     assert More() in responder.item([bytes(8_000)], 8_000, 0.0)

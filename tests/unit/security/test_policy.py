@@ -126,30 +126,56 @@ rules = st.builds(
     st.sampled_from([10.0, 20.0, float("inf")]),
     st.sampled_from([None, 5]),
     refuses=st.booleans(),
+    approve=st.booleans(),
 )
 
 
-@given(names, people, members, st.lists(rules, max_size=6), st.booleans(), st.sampled_from([5.0, 10.0, 15.0, 25.0]))
-def test_the_decision_is_that_of_a_simple_model(institute, person, member, rules, network_owner, now):
+@given(
+    names, people, members, st.lists(rules, max_size=6), st.booleans(), st.sampled_from([5.0, 10.0, 15.0, 25.0]),
+    st.booleans(), st.booleans(),
+)  # fmt: skip
+def test_the_decision_is_that_of_a_simple_model(
+    institute, person, member, rules, network_owner, now, per_call, one_value
+):
     def fits(rule: Rule) -> bool:
         of_institute, of_person = rule.who.split("/")
         who = of_institute in (institute, "*") and of_person in (person, "*")
         what = rule.members is None or member in rule.members or member.split(".")[0] in rule.members
         return who and what and now < rule.until
 
-    decision = decide(Caller(institute, person), "geomar", MODULE, member, rules, network_owner=network_owner, now=now)
+    caller, said = Caller(institute, person), {"approve": per_call, "one_value": one_value}
+    said["network_owner"] = network_owner
+    decision = decide(caller, "geomar", MODULE, member, rules, now=now, **said)
     fitting = [rule for rule in rules if fits(rule)]
     if network_owner and institute == "local":
         expected = True
     elif any(rule.refuses for rule in fitting):
         expected = False
     else:
+        fitting = [rule for rule in fitting if one_value or not (rule.approve or per_call)]
         expected = institute == "geomar" or bool(fitting)
     assert decision.allowed == expected
     is_guest = expected and institute != "geomar" and not (network_owner and institute == "local")
-    free = any(rule.calls_per_hour is None for rule in fitting)
-    assert bool(decision.rules) == (is_guest and not free)
+    unseen = [rule for rule in fitting if not (rule.approve or per_call)]
+    free = any(rule.calls_per_hour is None for rule in unseen)
+    # What is held in any case, whichever rule it is called by, needs none of them to be looked at.
+    held_anyway = not unseen and any(rule.calls_per_hour is None for rule in fitting)
+    assert bool(decision.rules) == (is_guest and not free and not held_anyway)
+    # It is held unless a rule allows it without, for certain or within what that rule says.
+    assert decision.approve == (is_guest and not free and len(unseen) < len(fitting))
+    if decision.rules:
+        assert {rule.who for rule in decision.rules if not rule.approve} == {rule.who for rule in unseen}
     # It holds until it says so.
     later = min(decision.until - 0.001, 30.0)
-    again = decide(Caller(institute, person), "geomar", MODULE, member, rules, network_owner=network_owner, now=later)
-    assert again.allowed == decision.allowed
+    again = decide(caller, "geomar", MODULE, member, rules, now=later, **said)
+    assert (again.allowed, again.approve) == (decision.allowed, decision.approve)
+
+
+def test_what_comes_bit_by_bit_is_not_shared_with_approval_and_the_reason_tells():
+    decision = decided(BOB, Rule("awi/*", approve=True), one_value=False)
+    assert not decision.allowed
+    assert decision.reason == (
+        "geomar shares geomar/ocean.climatology with awi/* only if it can look at each result before it goes, and this "
+        "comes bit by bit; ask geomar for a method that returns one value, or to share it without: "
+        "landbridge share geomar/ocean.climatology 'awi/*'"
+    )

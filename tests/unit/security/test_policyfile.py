@@ -24,6 +24,7 @@ concurrent = 2
 bytes_per_hour = "1.5 GB"
 arguments.first = { min = 1980, max = 2010 }
 arguments.region = { one_of = ["nino34"] }
+approve = "per-call"
 
 [[share]]
 with = ["*"]
@@ -42,6 +43,9 @@ def test_all_that_it_can_say():
     assert first.until == end_of("2027-03-31")
     assert (first.calls_per_hour, first.concurrent, first.bytes_per_hour) == (100, 2, 1_500_000_000)
     assert [str(condition) for condition in first.conditions] == ["1980 to 2010", "one of nino34"]
+    assert [rule.approve for rule in (first, third, refusal)] == [True, True, False]
+    assert not parse_policy(WHOLE, "ocean").audit_values
+    assert parse_policy("audit_values = true", "ocean").audit_values
     assert refusal == Rule("awi/mallory", until=1798804800.0, refuses=True)
     assert [rule.who for rule in parse_policy(WHOLE, "waves").rules] == [
         "awi/anna", "gfz/*", "hzg/tom", "*/*", "awi/mallory"
@@ -79,6 +83,10 @@ def test_nothing_is_shared_by_a_file_that_says_nothing():
         ("[[share]]\nwith=['awi']\nconcurrent=true", "concurrent is a whole number"),
         ("[[share]]\nwith=['awi']\nbytes_per_hour='10 XB'", "bytes_per_hour is a number of bytes"),
         ("[[share]]\nwith=['awi']\nbytes_per_hour='0 GB'", "bytes_per_hour is a number of bytes"),
+        ("[[share]]\nwith=['awi']\napprove=true", r'number 1: approve is "per-call"'),
+        ("[[share]]\nwith=['awi']\napprove='always'", r'number 1: approve is "per-call"'),
+        ("[[refuse]]\nwith=['awi']\napprove='per-call'", "it knows no approve"),
+        ("audit_values = 'yes'", "audit_values is true or false"),
         ("[[share]]\nwith=['awi']\narguments=3", "arguments is a table"),
         ("[[share]]\nwith=['awi']\narguments.x=3", "may not name a condition"),
         ("[[refuse]]\nwith=['awi']\nconcurrent=2", r"\[\[refuse\]\] number 1: it knows no concurrent"),
