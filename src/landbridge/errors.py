@@ -267,10 +267,7 @@ class PermissionDenied(LandbridgeError, PermissionError):
 
 
 class IdentityChanged(LandbridgeError, PermissionError):
-    """A module does not prove that it belongs to the institute that was known by this name.
-
-    Either the institute has joined anew, with another root key, or somebody else has its name now. Ask there, by
-    another way, for the fingerprint that ``landbridge whoami`` shows, and compare.
+    """A module does not prove that it belongs to the institute that is known by this name.
 
     Parameters
     ----------
@@ -279,17 +276,29 @@ class IdentityChanged(LandbridgeError, PermissionError):
     known : str
         Fingerprint of the root key by which the institute is known here.
     why : str
-        What the module says instead.
+        What is wrong with the module's proof.
+    shown : str
+        Fingerprint of the root key that the module proves instead; empty if it proves none.
     """
 
     code = "identity"
 
-    def __init__(self, institute: str, module: str, known: str, why: str) -> None:
-        self.institute, self.known = institute, known
+    def __init__(self, institute: str, module: str, known: str, why: str, shown: str = "") -> None:
+        self.institute, self.known, self.shown = institute, known, shown
+        if shown:
+            advice = (
+                f"Somebody else may have its name now, or it has joined anew. Ask {institute}, by telephone say, for "
+                f"the fingerprint that 'landbridge whoami' shows there, and only if it is {shown}: "
+                f"landbridge trust {institute} {shown}"
+            )
+        else:
+            advice = (
+                f"It may be served while the issuer of {institute} does not run (landbridge admit), or by somebody who "
+                f"has its name. Ask {institute}; if it takes part without keys of its own now: "
+                f"landbridge trust {institute} --forget"
+            )
         super().__init__(
-            f"{module} was not called: {institute} is known here by the root key {known}, and {why}. Somebody else may "
-            f"have its name now, or it has joined anew. Ask {institute}, by telephone say, for the fingerprint that "
-            f"'landbridge whoami' shows there; if it is another one: landbridge trust {institute} FINGERPRINT"
+            f"{module} was not called: {institute} is known here by the root key {known}, and {why}. {advice}"
         )
 
 
@@ -319,10 +328,13 @@ class ModuleOffline(LandbridgeError, ConnectionError):
 
     def __init__(self, module: str, detail: str = "") -> None:
         self.module = module
-        institute = module.partition("/")[0]
+        institute, _, name = module.partition("/")
+        start = f"landbridge serve FILE --as {module}"
+        if name == "id":  # what lets members in
+            start = "landbridge up" if institute == "lb" else "landbridge admit"
         super().__init__(
             f"No backend serves {module!r} now{detail}. The request was not delivered to anybody. "
-            f"Ask {institute} to start it (landbridge serve FILE --as {module}), or see what is online: landbridge ls"
+            f"Ask {institute} to start it ({start}), or see what is online: landbridge ls"
         )
 
 

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import getpass
 import json
+import os
+import pty
+import signal
 import stat
 import time
 
@@ -11,6 +16,7 @@ import pytest
 from authority import Authority
 from computers import running_site
 from landbridge.security import Credentials, Invitation
+from network import COMMAND
 
 OCEAN = """
     import time
@@ -79,7 +85,6 @@ def test_an_invitation_lets_in_once(site, gfz):
     assert "has been used already, with another key" in refused.stderr
     assert not list(thief.profiles.glob("*.toml"))
     # Whose answer was lost asks again with the key that is kept, and is let in.
-    (dora.profiles / "gfz.toml").unlink()
     (dora.profiles / "gfz.joining").write_text(Credentials.parse((dora.profiles / "gfz.creds").read_text()).seed)
     (dora.profiles / "gfz.joining").chmod(0o600)
     dora.run("join", given=invitation)
@@ -92,6 +97,8 @@ def test_an_invitation_of_an_institute_lets_in_once(site):
     ufz.run("join", given=invitation)
     refused = thief.run("join", given=invitation, code=4)
     assert "ufz was not let in: the invitation has been used already" in refused.stderr
+    folder = ufz.state / "institutes" / "ufz"
+    (folder / "keys.json").rename(folder / "joining.json")
     (ufz.profiles / "ufz.toml").unlink()
     ufz.run("join", given=invitation)
     assert ufz.json("whoami")["fingerprint"] == ufz.json("trust", "ufz")["now"]
@@ -139,6 +146,24 @@ def test_an_institute_that_is_shut_out_is_out_with_its_people(own_site):
     assert "refuses the credentials" in gfz.run("ls", code=5).stderr
     refused = own_site.operator.run("revoke", "institute", "gfz", code=5)
     assert "no institute 'gfz'" in refused.stderr
+    gfz.run("join", given=own_site.operator.json("invite", "institute", "gfz")["invitation"])
+    assert gfz.json("ls") == []
+    assert "refuses the credentials" in anna.run("ls", code=5).stderr
+
+
+def test_an_institute_is_shut_out_by_a_broker_that_hears_of_it_later(own_site):
+    gfz = own_site.institute("gfz")
+    anna = own_site.person(gfz, "anna")
+    broker = json.loads((own_site.operator.state / "local" / "broker.json").read_text())["pid"]
+    os.kill(broker, signal.SIGSTOP)
+    try:
+        refused = own_site.operator.run("revoke", "institute", "gfz", code=5)
+    finally:
+        os.kill(broker, signal.SIGCONT)
+    assert "shut out for good" in refused.stderr
+    again = own_site.operator.run("revoke", "institute", "gfz", code=5)  # which tells the broker first
+    assert "no institute 'gfz'" in again.stderr
+    assert "refuses the credentials" in anna.run("ls", code=5).stderr
 
 
 def test_who_was_shut_out_stays_out_when_the_network_starts_again(own_site):
@@ -233,6 +258,103 @@ def test_who_has_the_name_of_an_institute_is_not_taken_for_it(own_site):
     assert awi.run("call", "gfz/ocean.mean", "--a", "1", "--b", "4").stdout == "2.5\n"
 
 
+def test_no_person_of_an_institute_can_have_another_root_key_learned_for_it(own_site):
+    gfz, awi = own_site.institute("gfz"), own_site.institute("awi", admit=False)
+    eve = own_site.person(gfz, "eve")
+    served = eve.serve(OCEAN, "gfz/eve", "--share", "awi/*")
+    served.stop()
+    forged = eve.python("""
+        import secrets
+        from landbridge.hub.backends import module_folder, module_key
+        from landbridge.hub.renewal import read_credentials
+        from landbridge.security import attest_module, new_key
+        from landbridge.settings import private_write, read_profile
+
+        network = read_credentials(read_profile("gfz")).network
+        root = new_key("account", secrets.token_bytes(32))
+        word = attest_module(network, "gfz", "eve", module_key("gfz/eve").public, root, until=2**34)
+        private_write(module_folder("gfz/eve") / "word", word)
+    """)
+    assert forged.stderr == ""
+    eve.serve(OCEAN, "gfz/eve", "--share", "awi/*")
+    refused = awi.run("call", "gfz/eve.mean", "--a", "1", "--b", "4", code=4)
+    assert "Somebody poses as it" in refused.stderr
+    gfz.serve(OCEAN, "gfz/ocean", "--share", "awi/*")
+    assert awi.run("call", "gfz/ocean.mean", "--a", "1", "--b", "4").stdout == "2.5\n"
+    known = awi.json("trust", "gfz")
+    assert known["known"] == known["now"] == gfz.json("whoami")["fingerprint"]
+
+
+def test_a_person_of_an_institute_can_change_nothing_in_its_name(own_site):
+    gfz = own_site.institute("gfz")
+    anna, eve = own_site.person(gfz, "anna"), own_site.person(gfz, "eve")
+    charter = eve.json("call", "lb/id.charter", "--institute", "gfz")
+    before = (own_site.operator.state / "local" / "keys.json").read_bytes()
+    eve.run("call", "lb/id.rotate", "--charter", charter)  # what the network has already
+    assert (own_site.operator.state / "local" / "keys.json").read_bytes() == before
+    for method, option in (("rotate", "--charter"), ("revoke", "--revocation"), ("join", "--charter")):
+        eve.run("call", f"lb/id.{method}", option, charter + "A" if method == "rotate" else charter, code=4)
+    eve.run("call", "gfz/id.attest", "--module", "anna", "--key", "U" * 56, code=4)
+    assert anna.json("ls") == []
+
+
+def test_who_is_invited_again_joins_again_in_place_of_the_old_profile(site, gfz):
+    jan = site.person(gfz, "jan")
+    refused = jan.run("serve", str(jan.files), "--as", "gfz/waves", code=None)
+    assert refused.returncode != 0
+    invitation = gfz.json("invite", "person", "jan", "--serve", "waves")["invitation"]
+    jan.run("join", given=invitation)
+    assert jan.json("whoami")["serves"] == ["jan", "waves"]
+    other = gfz.json("invite", "person", "jane")["invitation"]
+    refused = jan.run("join", given=other, code=5)
+    assert "of somebody else or of another network" in refused.stderr
+    jan.run("join", "--profile", "jane", given=other)
+    assert jan.json("whoami", "--profile", "jane")["who"] == "gfz/jane"
+
+
+def test_a_refused_institute_leaves_nothing_that_later_counts_as_one(own_site):
+    gfz = own_site.institute("gfz")
+    late = own_site.computer("late")
+    invitation = own_site.operator.json("invite", "institute", "gfz", "--replace")["invitation"]
+    own_site.operator.run("revoke", "institute", "gfz")
+    assert "was not let in" in late.run("join", given=invitation, code=4).stderr
+    gfz.run("join", given=own_site.operator.json("invite", "institute", "gfz")["invitation"])
+    gfz.start("admit", "--json")
+    late.run("join", given=gfz.json("invite", "person", "otto")["invitation"])
+    who = late.json("whoami")
+    assert (who["who"], "fingerprint" in who) == ("gfz/otto", False)
+
+
+def test_without_an_issuer_who_joins_is_told_what_has_to_run(site):
+    hzb = site.institute("hzb", admit=False)
+    invitation = hzb.json("invite", "person", "anna")["invitation"]
+    anna = site.computer("hzb-anna")
+    refused = anna.run("join", given=invitation, code=5)
+    assert "Ask hzb to start it (landbridge admit)" in refused.stderr
+    hzb.start("admit", "--json")
+    anna.run("join", given=invitation)
+
+
+def test_an_invitation_is_pasted_in_many_lines_and_never_shown(site, gfz):
+    text = gfz.json("invite", "person", "kim")["invitation"]
+    assert len(text) > 1024  # more than a terminal takes in one line by itself
+    kim = site.computer("kim")
+    pid, terminal = pty.fork()
+    if pid == 0:
+        os.execvpe(COMMAND[0], [*COMMAND, "join"], kim.env)
+    seen = b""
+    while b"Paste the invitation" not in seen:
+        seen += os.read(terminal, 1000)
+    os.write(terminal, text[:1100].encode() + b"\n" + text[1100:].encode() + b"\n")
+    with contextlib.suppress(OSError):  # so a terminal ends
+        while part := os.read(terminal, 1000):
+            seen += part
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0, seen
+    os.close(terminal)
+    assert b"You have joined" in seen
+    assert text[200:260].encode() not in seen
+
+
 def test_a_module_that_proves_nothing_is_not_taken_for_one_of_a_known_institute(own_site):
     gfz = own_site.institute("gfz", admit=False)
     awi = own_site.institute("awi", admit=False)
@@ -243,6 +365,8 @@ def test_a_module_that_proves_nothing_is_not_taken_for_one_of_a_known_institute(
     own_site.operator.serve(OCEAN, "gfz/ocean", "--share", "awi/*")
     refused = awi.run("call", "gfz/ocean.mean", "--a", "1", "--b", "4", code=4)
     assert "does not prove to be its" in refused.stderr
+    awi.run("trust", "gfz", "--forget")
+    assert awi.run("call", "gfz/ocean.mean", "--a", "1", "--b", "4").stdout == "2.5\n"
 
 
 def test_no_secret_is_readable_by_others_or_shown(site, gfz):
@@ -255,9 +379,10 @@ def test_no_secret_is_readable_by_others_or_shown(site, gfz):
                         assert stat.S_IMODE(path.stat().st_mode) == 0o600, path
     shown = gfz.run("whoami").stdout + gfz.run("whoami", "--members").stdout
     assert "eyJ" not in shown
-    refused = gfz.run("join", "landbridge-invitation.eyJ0ZXN0", code=2)
-    assert "an invitation is a secret" in refused.stderr
-    assert "eyJ0ZXN0" not in refused.stderr
+    for word in ("landbridge-invitation.eyJ0ZXN0", '"landbridge-invitation.eyJ0ZXN0', "eyJ0ZXN0" * 100):
+        refused = gfz.run("join", word, code=2)
+        assert "an invitation is a secret" in refused.stderr
+        assert "eyJ0ZXN0" not in refused.stderr
 
 
 @pytest.mark.parametrize(
@@ -289,6 +414,7 @@ def test_an_invitation_says_where_to_go_and_is_read_back(site, gfz):
         (("person", "anna\n"), "beginning with a letter"),
         (("person", "аnna"), "beginning with a letter"),  # a Cyrillic а
         (("person", "anna", "--serve", "id"), "institute's issuer"),
+        (("person", getpass.getuser()), "it is yours"),
         (("person", "anna", "--serve", "*"), "beginning with a letter"),
         (("person", "anna", "--expires", "soon"), "days or hours"),
         (("person", "anna", "--expires", "2001-01-01"), "later than now"),
@@ -297,6 +423,16 @@ def test_an_invitation_says_where_to_go_and_is_read_back(site, gfz):
 )
 def test_invitations_that_must_not_be(gfz, words, said):
     assert said in gfz.run("invite", *words, code=2).stderr
+
+
+def test_what_no_broker_would_take_does_not_use_up_an_invitation(gfz):
+    modules = ",".join(f"module_with_a_long_name_{number}" for number in range(80))
+    refused = gfz.run("invite", "person", "lena", "--serve", modules, code=3)
+    assert "the limit is 3,500" in refused.stderr
+
+
+def test_an_institute_cannot_shut_itself_out(gfz):
+    assert "would be locked out" in gfz.run("revoke", "person", getpass.getuser(), code=2).stderr
 
 
 def test_an_encrypted_network_with_an_authority_of_its_own_is_joined_with_nothing_but_invitations(tmp_path):

@@ -31,6 +31,7 @@ from ..hub.serve import serve as run_backend
 from ..hub.supervised import Line
 from ..names import OWNER_INSTITUTE, Address, check_institute, check_module, parse_address
 from ..security import check_pattern
+from ..settings import profiles
 from .console import clip, json_text, safe, say
 from .ending import run_command
 from .keeping import keeping_for
@@ -109,6 +110,7 @@ def _load_and_serve(order: _Order, line: Line) -> None:
     with _stdout_kept() as stdout:
         exposed, file = _exposed(order.what, address)
         access = access_for_serving(address, order.profile)
+        _tell_of_other_network(address, order)
         owner = is_own_network(order.profile)
         announcer = _Announcer(stdout, order, exposed, patterns, owner, _url(metrics))
 
@@ -140,6 +142,15 @@ def _load_and_serve(order: _Order, line: Line) -> None:
         # Elsewhere others cannot tell a loop that waits what to wait for, too.
         with asyncio.Runner(loop_factory=SharedLoop if os.name == "posix" else None) as runner:
             runner.run(serve())
+
+
+def _tell_of_other_network(address: Address, order: _Order) -> None:
+    """Say it when a module goes to this computer's own network, and its institute has joined another one from here."""
+    if is_own_network(order.profile) and order.event == "serving" and address.institute in profiles():
+        _log.warning(
+            "%s is served in the network of this computer, where others do not see it. In the one that you have joined "
+            "as %s: landbridge serve … --profile %s", address, address.institute, address.institute,
+        )  # fmt: skip
 
 
 def _exposed(what: str, address: Address) -> tuple[Exposure, str | None]:

@@ -57,7 +57,7 @@ def invite(
     within
         How long the invitation can be used: 12h, 7d.
     replace
-        Let an institute take the place of one of this name: it joins anew, and its people need new invitations.
+        Let an institute take the place of one of this name, and have those who know its root key told.
     url
         Where others reach the broker, if not where it listens: nats://HOST:PORT. May be given several times.
     ca
@@ -100,16 +100,17 @@ def institute_here(profile: str | None) -> Institute:
     """
     here = institutes_here()
     chosen = profile or chosen_profile()
-    if chosen is None or "/" in chosen:
-        chosen = here[0] if len(here) == 1 else None
-    ours = institute_of(chosen) if chosen in here and chosen is not None else None
-    if ours is None:
-        which = f"Those of {', '.join(here)} are; choose: --profile NAME." if here else "Join with an invitation first."
-        raise NotConfigured(
-            f"The keys of {chosen or 'the institute that you mean'} are not on this computer, so nobody can be let in "
-            f"from here. {which}"
-        )
-    return ours
+    if (chosen is None or "/" in chosen) and len(here) == 1:
+        chosen = here[0]
+    ours = institute_of(chosen) if chosen is not None and chosen in here else None
+    if ours is not None:
+        return ours
+    if chosen is not None and "/" not in chosen:
+        what = f"The keys of the institute of profile {chosen} are not on this computer, so it cannot act for it."
+    else:
+        what = "Nothing says which institute this is for."
+    which = f"Those of {', '.join(here)} are here: --profile NAME chooses." if here else "None are: landbridge join."
+    raise NotConfigured(f"{what} {which}")
 
 
 def _give(invitation: Invitation, output: Path | None, redeem_by: int, until_when: int | None, *, json: bool) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 
 from ..client.loop import wait_for
-from ..errors import BrokerUnreachable
+from ..errors import BrokerFailed, BrokerUnreachable
 from ..hub.issue import change_keys
 from ..hub.rotation import shut_out
 from ..security import check_pattern
@@ -55,8 +55,9 @@ def _shut_out_person(person: str, profile: str | None, *, json: bool) -> None:
     why_not = shut_out(ours, person, now=int(time.time()))
     if why_not is not None:
         raise BrokerUnreachable(
-            f"{ours.name}/{person} is renewed no longer, but not cut off yet, because the network could not be told: "
-            f"{why_not} What they have is good for 7 days at most. Run the same command again to cut them off."
+            f"{ours.name}/{person} is let in and renewed no longer, but not cut off yet, because the network could not "
+            f"be told: {str(why_not).rstrip('.')}. What they have to work with ends by itself within 7 days. Run the "
+            "same command again to cut them off."
         )
     if json:
         show_json({"person": f"{ours.name}/{person}", "revoked": True})
@@ -68,7 +69,13 @@ def _shut_out_institute(name: str, profile: str | None, *, json: bool) -> None:
     if profile is not None:
         raise UsageError("--profile is for persons: institutes are shut out where the network runs.")
     now = int(time.time())
-    wait_for(change_keys(local_dir(), lambda keys: keys.remove(name, now=now), takes_away=True), _TIMEOUT_S)
+    try:
+        wait_for(change_keys(local_dir(), lambda keys: keys.remove(name, now=now), takes_away=True), _TIMEOUT_S)
+    except (BrokerUnreachable, BrokerFailed, TimeoutError) as error:
+        raise BrokerUnreachable(
+            f"{name} is shut out for good, but its people are not cut off yet, because the broker could not be told: "
+            f"{str(error).rstrip('.')}. landbridge up tells it within a minute of its coming back."
+        ) from error
     if json:
         show_json({"institute": name, "revoked": True})
     else:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 
 from ..hub.institutes import WORK_LIFETIME_S
-from ..hub.registrar import LONGEST_OVERLAP_S
+from ..hub.partners import LONGEST_OVERLAP_S
 from ..hub.rotation import replace_keys
 from .console import say, show_json
 from .ending import UsageError

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 
-__all__ = ["own_screen"]
+__all__ = ["own_screen", "unseen"]
 
 _ENTER, _LEAVE = "\x1b[?1049h\x1b[?25l", "\x1b[?25h\x1b[?1049l"
 _HOME, _REST_OF_LINE, _REST_OF_SCREEN = "\x1b[H", "\x1b[K", "\x1b[J"
@@ -52,6 +52,25 @@ def own_screen(key_pressed: Callable[[str], object]) -> Iterator[Callable[[Seque
         stack.callback(leave)
         _write(_ENTER)
         yield draw
+
+
+@contextmanager
+def unseen() -> Iterator[None]:
+    """Have what is typed or pasted not shown, in lines of any length: a terminal cuts them after some 1,000 letters."""
+    if sys.platform == "win32":
+        yield
+        return
+    import termios
+
+    keyboard = sys.stdin.fileno()
+    before = termios.tcgetattr(keyboard)
+    after = termios.tcgetattr(keyboard)
+    after[3] &= ~(termios.ECHO | termios.ICANON)
+    try:
+        termios.tcsetattr(keyboard, termios.TCSADRAIN, after)
+        yield
+    finally:
+        termios.tcsetattr(keyboard, termios.TCSADRAIN, before)
 
 
 def _write(text: str) -> None:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 
+from ..client.known import forget as forget_institute
 from ..client.known import know, known_institutes
-from ..client.lookup import call
+from ..client.lookup import charter_of
 from ..client.loop import wait_for
-from ..errors import LandbridgeError, Malformed, NotConfigured
-from ..names import ISSUER_MODULE, Address, check_institute
-from ..security import SERVICE_INSTITUTE, fingerprint, read_charter
+from ..errors import NotConfigured
+from ..names import check_institute
+from ..security import fingerprint
 from .console import say, show, show_json, table
 from .ending import UsageError
 from .network import connected
@@ -17,11 +18,16 @@ from .network import connected
 __all__ = ["trust"]
 
 _FINGERPRINT = re.compile(r"[a-z2-7]{4}(-[a-z2-7]{4}){5}")
-_TIMEOUT_S = 10.0
 
 
 def trust(
-    institute: str | None = None, print_of_root: str | None = None, /, *, profile: str | None = None, json: bool = False
+    institute: str | None = None,
+    print_of_root: str | None = None,
+    /,
+    *,
+    forget: bool = False,
+    profile: str | None = None,
+    json: bool = False,
 ) -> None:
     """Show by which fingerprint an institute is known here, or know it by another one from now on.
 
@@ -34,6 +40,8 @@ def trust(
         Which one; without it, all that are known are shown.
     print_of_root
         Its fingerprint, as landbridge whoami shows it there. Have it told to you by another way than this network.
+    forget
+        Know the institute no longer: it takes part without keys of its own now, or the next root key is to be learned.
     profile
         Which network, and as whom; by default the network of this computer, or the only one you have joined.
     json
@@ -41,6 +49,8 @@ def trust(
     """
     if print_of_root is not None and not _FINGERPRINT.fullmatch(print_of_root):
         raise UsageError(f"{print_of_root!r} is no fingerprint: six groups of four letters and digits are wanted.")
+    if forget and (institute is None or print_of_root is not None):
+        raise UsageError("--forget: say which institute, and no fingerprint.")
     with connected(profile) as link:
         network = link.access.network
         if not network:
@@ -49,9 +59,12 @@ def trust(
         if institute is None:
             _show_all(known, json=json)
             return
-        check_institute(institute)
-        said = wait_for(call(link, Address(SERVICE_INSTITUTE, ISSUER_MODULE, "institutes"), {}, timeout_s=_TIMEOUT_S))
-        now = _fingerprint_in(said, institute)
+        charter = wait_for(charter_of(link, check_institute(institute)))
+        now = "" if charter is None else fingerprint(charter.root)
+    if forget:
+        forget_institute(network, institute)
+        say(f"{institute} is not known here any more.")
+        return
     if print_of_root is not None:
         know(network, institute, print_of_root)
         say(f"{institute} is known by {print_of_root} from now on.")
@@ -73,16 +86,3 @@ def _show_all(known: dict[str, str], *, json: bool) -> None:
         show(table(("institute", "known by"), sorted(known.items())))
     else:
         say("No institute of this network is known yet.")
-
-
-def _fingerprint_in(said: object, institute: str) -> str:
-    if not isinstance(said, dict):
-        raise Malformed("what the network says of its institutes is no table")
-    text = said.get(institute)
-    if not isinstance(text, str):
-        return ""
-    try:
-        charter = read_charter(text)
-    except LandbridgeError:
-        return ""
-    return fingerprint(charter.root) if charter.institute == institute else ""

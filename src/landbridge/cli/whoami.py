@@ -6,7 +6,7 @@ from typing import Any
 
 from ..errors import NotConfigured
 from ..hub.access import chosen_profile
-from ..hub.institutes import institute_of
+from ..hub.institutes import Institute, institute_of
 from ..hub.keys import KEYS_FILE
 from ..hub.owner import owner_person
 from ..hub.renewal import read_credentials
@@ -14,6 +14,7 @@ from ..names import OWNER_INSTITUTE
 from ..security import fingerprint, until_text
 from ..settings import local_dir, profiles, read_profile, running_broker
 from .console import show, show_json, table
+from .invite import institute_here
 
 __all__ = ["whoami"]
 
@@ -32,7 +33,7 @@ def whoami(*, members: bool = False, profile: str | None = None, json: bool = Fa
     """
     chosen = chosen_profile(profile)
     if members:
-        _members(chosen, json=json)
+        _members(institute_here(profile), json=json)
         return
     facts = _here(chosen) if chosen is None or "/" in chosen else _joined(chosen)
     if json:
@@ -73,10 +74,7 @@ def _joined(chosen: str) -> dict[str, Any]:
     return facts | ({} if ours is None else {"fingerprint": fingerprint(ours.root.public), "keys": str(ours.folder)})
 
 
-def _members(chosen: str | None, *, json: bool) -> None:
-    ours = institute_of(chosen) if chosen is not None and "/" not in chosen else None
-    if ours is None:
-        raise NotConfigured("Members are known where the keys of an institute are. Choose its profile: --profile NAME")
+def _members(ours: Institute, *, json: bool) -> None:
     register = ours.members()
     rows = [
         {

@@ -1,9 +1,10 @@
 """By which root keys institutes are known here, and whether a module is of the institute that is known.
 
-An institute's root key is learned the first time one of its modules is asked (or when one joins it), and from then on
-modules of this institute must prove that they are of it: its root key has signed the module's key, and that has signed
-what the module says of itself, together with a number that we made up. So whoever gets hold of the institute's name,
-from the operator of the network say, is not taken for it.
+An institute's root key is learned the first time one of its modules is asked, if the network says that it is the
+institute's, too (or when one joins it). From then on modules of this institute must prove that they are of it: its root
+key has signed the module's key, and that has signed what the module says of itself, together with a number that we made
+up. So whoever gets hold of the institute's name, from the operator of the network say, is not taken for it; and none of
+its own people can have another root key learned in its place.
 """
 
 from __future__ import annotations
@@ -11,13 +12,14 @@ from __future__ import annotations
 import json
 import os
 import time
+from typing import NamedTuple
 
 from ..errors import IdentityChanged, Malformed, NotConfigured, PermissionDenied
 from ..names import OWNER_INSTITUTE, Address, check_institute
 from ..security import SERVICE_INSTITUTE, fingerprint, proven_root
 from ..settings import private_read, private_write, state_dir, try_lock
 
-__all__ = ["Known", "know", "known_institutes", "said_by"]
+__all__ = ["Known", "Said", "check_known", "forget", "know", "known_institutes", "said_by"]
 
 _FILE = "known.json"
 _LIMIT_BYTES = 16 * 1024 * 1024
@@ -52,6 +54,10 @@ def known_institutes() -> Known:
 
 def know(network: str, institute: str, print_of_root: str) -> None:
     """Know an institute by the fingerprint of its root key from now on."""
+    _change(network, check_institute(institute), print_of_root)
+
+
+def _change(network: str, institute: str, print_of_root: str | None) -> None:
     path = state_dir() / _FILE
     handle = os.open(path.with_name(f"{_FILE}.lock"), os.O_RDWR | os.O_CREAT, 0o600)
     try:
@@ -61,14 +67,46 @@ def know(network: str, institute: str, print_of_root: str) -> None:
                 raise NotConfigured(f"{path} has been in use by another process for {_LOCK_TIMEOUT_S:g} s. End it.")
             time.sleep(0.005)
         known = known_institutes()
-        known[network] = {**known.get(network, {}), check_institute(institute): print_of_root}
-        private_write(path, json.dumps(known, indent=1, sort_keys=True) + "\n")
+        before = known.get(network, {})
+        after = {name: each for name, each in before.items() if name != institute}
+        if print_of_root is not None:
+            after[institute] = print_of_root
+        if after != before:
+            private_write(path, json.dumps({**known, network: after}, indent=1, sort_keys=True) + "\n")
     finally:
         os.close(handle)
 
 
-def said_by(where: Address, described: object, *, network: str, me: str, nonce: str) -> object:
-    """Return what a module says of itself, if it is of the institute that is known by its name; learn a new one.
+def forget(network: str, institute: str) -> None:
+    """Know an institute no longer: the next root key that it proves is learned."""
+    _change(network, institute, None)
+
+
+def check_known(network: str, institute: str, root: str) -> None:
+    """Refuse, with `IdentityChanged`, a root key (public) of an institute that is known by another one."""
+    known = known_institutes().get(network, {}).get(institute)
+    if known is not None and known != fingerprint(root):
+        shown = fingerprint(root)
+        raise IdentityChanged(institute, institute, known, f"this is {shown}", shown)
+
+
+class Said(NamedTuple):
+    """What a module has said of itself.
+
+    Attributes
+    ----------
+    value : object
+        What it says.
+    new_root : str
+        The root key (public) that it proves, if its institute is not known here yet.
+    """
+
+    value: object
+    new_root: str
+
+
+def said_by(where: Address, described: object, *, network: str, me: str, nonce: str) -> Said:
+    """Return what a module says of itself, if it is of the institute that is known by its name.
 
     Parameters
     ----------
@@ -87,26 +125,29 @@ def said_by(where: Address, described: object, *, network: str, me: str, nonce: 
     ------
     IdentityChanged
         When the institute is known by another root key, or the module proves nothing.
+    PermissionDenied
+        When the institute is not known, and the module's proof is none.
     Malformed
         When what it says cannot be read.
     """
     said = described.get("said") if isinstance(described, dict) else None
     proof = described.get("identity") if isinstance(described, dict) else None
+    new_root = ""
     if network and where.institute not in _UNROOTED:
-        _check(where, said if isinstance(said, str) else "", proof, network=network, me=me, nonce=nonce)
+        new_root = _proven(where, said if isinstance(said, str) else "", proof, network=network, me=me, nonce=nonce)
     if not isinstance(said, str):
-        return described
+        return Said(described, new_root)
     try:
-        return json.loads(said)
+        return Said(json.loads(said), new_root)
     except (ValueError, RecursionError):
         raise Malformed(f"what {where.institute}/{where.module} says of itself is no JSON") from None
 
 
-def _check(where: Address, said: str, proof: object, *, network: str, me: str, nonce: str) -> None:
+def _proven(where: Address, said: str, proof: object, *, network: str, me: str, nonce: str) -> str:
     name = f"{where.institute}/{where.module}"
     known = known_institutes().get(network, {}).get(where.institute)
     if known is None and proof is None:
-        return
+        return ""
     try:
         root = proven_root(
             said, proof,
@@ -115,8 +156,11 @@ def _check(where: Address, said: str, proof: object, *, network: str, me: str, n
     except PermissionDenied as error:
         if known is None:
             raise
-        raise IdentityChanged(where.institute, name, known, f"the module does not prove to be its: {error}") from None
+        why = f"the module does not prove to be its: {str(error).rstrip('.')}"
+        raise IdentityChanged(where.institute, name, known, why) from None
+    shown = fingerprint(root)
     if known is None:
-        know(network, where.institute, fingerprint(root))
-    elif known != fingerprint(root):
-        raise IdentityChanged(where.institute, name, known, f"the module is one of {fingerprint(root)}")
+        return root
+    if known != shown:
+        raise IdentityChanged(where.institute, name, known, f"the module is one of {shown}", shown)
+    return ""

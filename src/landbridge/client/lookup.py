@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 
 from .. import wire
 from ..contract import ModuleSpec
-from ..errors import CallLost, CallTimeout, Malformed, TooLarge
-from ..names import Address
+from ..errors import CallLost, CallTimeout, LandbridgeError, Malformed, PermissionDenied, TooLarge
+from ..names import ISSUER_MODULE, Address
 from ..protocol import DESCRIBE
-from .known import said_by
+from ..security import SERVICE_INSTITUTE, Charter, fingerprint, read_charter
+from .known import know, said_by
 from .observers import Collecting, Waiting
 from .receiving import decoded
 
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from .link import Link
     from .objects import Handle
 
-__all__ = ["CATALOGUE", "call", "describe", "items"]
+__all__ = ["CATALOGUE", "call", "charter_of", "describe", "items"]
 
 _ITEMS_KEPT = 100_000
 _ITEMS_KEPT_BYTES = 64 * 1024 * 1024
@@ -99,8 +100,46 @@ async def describe(link: Link, where: Address) -> ModuleSpec:
             f" or cut off. Ask {where.institute} to look after it, or see what else is online: landbridge ls"
         ) from None
     access = link.access
-    said = said_by(where, described, network=access.network, me=f"{access.institute}/{access.person}", nonce=nonce)
-    spec = ModuleSpec.from_json(said)
+    me = f"{access.institute}/{access.person}"
+    # In a thread: it reads a file, and may write one.
+    said = await asyncio.to_thread(said_by, where, described, network=access.network, me=me, nonce=nonce)
+    if said.new_root:
+        await _learn(link, where, said.new_root)
+    spec = ModuleSpec.from_json(said.value)
     if spec.name != name:
         raise Malformed(f"{name} describes itself as {spec.name}")
     return spec
+
+
+async def charter_of(link: Link, institute: str) -> Charter | None:
+    """Ask the network for the charter of an institute; None when it takes part without keys of its own.
+
+    Raises
+    ------
+    Malformed
+        When what the network says is none, or another institute's.
+    """
+    issuer = Address(SERVICE_INSTITUTE, ISSUER_MODULE, "charter")
+    text = await call(link, issuer, {"institute": institute}, timeout_s=_DESCRIBE_TIMEOUT_S)
+    if not text:
+        return None
+    charter = read_charter(text) if isinstance(text, str) else None
+    if charter is None or (charter.institute, charter.network) != (institute, link.access.network):
+        raise Malformed(f"what the network says of {institute} is no charter of it")
+    return charter
+
+
+async def _learn(link: Link, where: Address, root: str) -> None:
+    """Know the institute of a module by its root key from now on, if the network says that it is the institute's."""
+    try:
+        charter = await charter_of(link, where.institute)
+    except LandbridgeError:  # who cannot be asked now is asked the next time
+        return
+    if charter is None or charter.root != root:
+        shown = "none" if charter is None else fingerprint(charter.root)
+        raise PermissionDenied(
+            f"{where.institute}/{where.module} was not called: it proves to be of the root key {fingerprint(root)}, "
+            f"and the network says that {where.institute} has {shown}. Somebody poses as it, or it has just joined "
+            f"anew: ask {where.institute}, and try again."
+        )
+    await asyncio.to_thread(know, link.access.network, where.institute, fingerprint(root))

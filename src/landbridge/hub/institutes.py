@@ -36,14 +36,14 @@ from ..settings import private_read, private_write, state_dir
 from .locks import alone_with
 from .members import Members, may_serve
 
-__all__ = ["DAY_S", "KEYS_FILE", "WORK_LIFETIME_S", "Institute", "institute_of", "institutes_here"]
+__all__ = ["DAY_S", "INSTITUTE_FILE", "WORK_LIFETIME_S", "Institute", "institute_of", "institutes_here"]
 
 DAY_S = 24 * 3600
 
 WORK_LIFETIME_S = 7 * DAY_S
 """How long a member's credential is valid, in seconds; it is renewed daily, so an issuer may be away for six days."""
 
-KEYS_FILE = "keys.json"
+INSTITUTE_FILE = "keys.json"
 _LIMIT_BYTES = 64 * 1024 * 1024
 
 
@@ -84,23 +84,26 @@ class Institute:
         """Return it with other keys to sign its people; the root key stays."""
         return replace(self, keys=_new_keys(random), at=max(now, self.at + 1))
 
-    @property
-    def charter_text(self) -> str:
-        """Its charter, signed."""
+    def as_of(self, at: int) -> Institute:
+        """Return it with the same keys, as if they had been made at another time: for a later charter of them."""
+        return replace(self, at=at)
+
+    def charter_text(self, *, replaced_until: int = 0) -> str:
+        """Return its charter, signed; `replaced_until` says how long keys that it had before are good, too."""
         publics: dict[Role, str] = {role: pair.public for role, pair in self.keys.items()}
-        return sign_charter(self.network, self.name, publics, self.root, at=self.at)
+        return sign_charter(self.network, self.name, publics, self.root, at=self.at, replaced_until=replaced_until)
 
     @property
     def charter(self) -> Charter:
         """What its charter says."""
-        return read_charter(self.charter_text)
+        return read_charter(self.charter_text())
 
     @property
     def folder(self) -> Path:
         """Where its keys and its register are."""
         return _folder(self.profile)
 
-    def save(self, file: str = KEYS_FILE) -> None:
+    def save(self, file: str = INSTITUTE_FILE) -> None:
         """Keep the keys: whole or not at all, readable by the owner only."""
         content: dict[str, Any] = {"version": 1, "network": self.network, "institute": self.name, "at": self.at}
         content |= {"root": self.root.seed, "keys": {role: pair.seed for role, pair in self.keys.items()}}
@@ -173,7 +176,7 @@ class Institute:
             return after
 
 
-def institute_of(profile: str, file: str = KEYS_FILE) -> Institute | None:
+def institute_of(profile: str, file: str = INSTITUTE_FILE) -> Institute | None:
     """Return the institute that whoever has this profile can act for; None when it is that of a person only.
 
     Parameters
@@ -212,7 +215,7 @@ def institute_of(profile: str, file: str = KEYS_FILE) -> Institute | None:
 def institutes_here() -> list[str]:
     """Return the profiles with which this computer can act for an institute."""
     folder = state_dir() / "institutes"
-    return sorted(path.parent.name for path in folder.glob(f"*/{KEYS_FILE}")) if folder.is_dir() else []
+    return sorted(path.parent.name for path in folder.glob(f"*/{INSTITUTE_FILE}")) if folder.is_dir() else []
 
 
 def _folder(profile: str) -> Path:

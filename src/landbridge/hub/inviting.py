@@ -6,13 +6,14 @@ import secrets
 from collections.abc import Sequence
 from pathlib import Path
 
-from ..errors import NotConfigured
+from ..errors import InvalidName, NotConfigured
 from ..security import SERVICE_INSTITUTE, Credentials, Invitation, new_key, user_jwt
 from ..settings import local_dir, read_profile, running_broker
-from . import keys as network_keys
-from . import members as register
 from .institutes import Institute
 from .issue import change_keys
+from .members import Invited, may_serve
+from .partners import PartnerInvited
+from .renewal import read_credentials
 
 __all__ = ["invite_institute", "invite_person", "read_authority"]
 
@@ -50,7 +51,7 @@ async def invite_institute(
     """
     where = tuple(urls) or _urls()
     invitation = f"_I{secrets.token_hex(16)}"
-    invited = network_keys.Invited(name, redeem_by, replace)
+    invited = PartnerInvited(name, redeem_by, replace)
     keys = await change_keys(local_dir(), lambda keys: keys.invite(invitation, invited, now=now))
     user = new_key("user", secrets.token_bytes(32))
     token = user_jwt(
@@ -81,13 +82,19 @@ async def invite_person(
     Raises
     ------
     InvalidName
-        When the person or a module may not be called so.
+        When the person or a module may not be called so, or the name is that of whoever runs the institute.
+    TooLarge
+        When there are too many modules.
     """
     invitation = f"_I{secrets.token_hex(16)}"
-    invited = register.Invited(person, tuple(modules), until, redeem_by)
-    await institute.change_members(lambda members: members.invite(invitation, invited, now=now))
     profile = read_profile(institute.profile)
+    if person == read_credentials(profile).name:
+        raise InvalidName(person, "person", "it is yours, here; another computer of yours needs a name of its own")
     user = new_key("user", secrets.token_bytes(32))
+    # As it will be signed when they join: what a broker would not take must not use up the invitation.
+    institute.credential(user.public, person, may_serve(person, tuple(modules)), until=until, now=now)
+    invited = Invited(person, tuple(modules), until, redeem_by)
+    await institute.change_members(lambda members: members.invite(invitation, invited, now=now))
     token = institute.credential(user.public, invitation, (), until=redeem_by, now=now, role="enrol")
     return Invitation(
         institute.network, institute.name, profile.urls, institute.name, person, Credentials(token, user.seed),

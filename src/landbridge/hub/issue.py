@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager
+from dataclasses import replace
 from pathlib import Path
 
 from ..names import OWNER_INSTITUTE, check_institute, check_module, check_person
@@ -148,22 +149,32 @@ async def change_keys(
     """
     async with keys_lock(keys_dir):
         before = NetworkKeys.load(keys_dir)
-        keys = changed(before)
-        if keys is before:
-            return keys
         if urls is None:
             broker = running_broker()
             urls = [broker.url] if broker else []
+        if urls and before.told != before.changed:  # it was away when somebody was shut out
+            before = await _told(keys_dir, urls, before)
+        keys = changed(before)
+        if keys is before:
+            return keys
+        is_news = keys.changed != before.changed
         # First told, then kept: a crash in between leaves scopes that nobody has the keys of, which harm nobody. The
         # other way round, the institute would count as joined while no broker accepts its people. But who was shut out
         # must not be let in again by what was kept before.
-        if takes_away:
+        if takes_away or not is_news:
             keys.save(keys_dir)
-        if urls and keys.changed != before.changed:
-            await tell(urls, keys)
+        if urls and is_news:
+            return await _told(keys_dir, urls, keys)
         if not takes_away:
             keys.save(keys_dir)
         return keys
+
+
+async def _told(keys_dir: Path, urls: Sequence[str], keys: NetworkKeys) -> NetworkKeys:
+    await tell(urls, keys)
+    keys = replace(keys, told=keys.changed)
+    keys.save(keys_dir)
+    return keys
 
 
 async def tell(urls: Sequence[str], keys: NetworkKeys) -> None:

@@ -16,6 +16,7 @@ from ..errors import NotConfigured, PermissionDenied
 from ..names import check_invited, check_module
 from ..security import attest_module, read_member_proof
 from .institutes import DAY_S, Institute, institute_of
+from .joining import given
 from .members import may_serve
 
 __all__ = ["ATTESTED_S", "issuer"]
@@ -51,12 +52,13 @@ def issuer(institute: Institute, told: Callable[[str], None]) -> Exposure:
             Their statement of who they are, signed with their own key.
         """
         with own_errors():
-            invitation, now, ours = check_invited(_person()), int(time.time()), now_ours()
+            ours, now = now_ours(), int(time.time())
+            invitation = check_invited(_person_of(ours))
             charter = ours.charter
             members = await ours.change_members(lambda members: members.admit(invitation, proof, charter, now=now))
             public = members.invited[invitation].used_by
             told(f"{ours.name}/{members.members[public].person} has joined")
-            return _given(*ours.member_tokens(public, members, now=now))
+            return given(*ours.member_tokens(public, members, now=now))
 
     async def renew(proof: str) -> dict[str, str]:
         """Issue a member's credential anew.
@@ -67,13 +69,14 @@ def issuer(institute: Institute, told: Callable[[str], None]) -> Exposure:
             Their statement of who they are, signed with their own key.
         """
         with own_errors():
-            now, ours, person = int(time.time()), now_ours(), _person()
+            ours, now = now_ours(), int(time.time())
+            person = _person_of(ours)
             named, public = read_member_proof(proof, ours.network, ours.name)
             if named != person:
                 raise PermissionDenied(f"{ours.name}/{person} cannot have the credential of {named} renewed.")
             charter = ours.charter
             members = await ours.change_members(lambda members: members.renew(proof, charter, now=now))
-            return _given(*ours.member_tokens(public, members, now=now))
+            return given(*ours.member_tokens(public, members, now=now))
 
     def attest(module: str, key: str) -> str:
         """Return the institute's word that a key is that of a module, for a member who may serve it.
@@ -86,7 +89,8 @@ def issuer(institute: Institute, told: Callable[[str], None]) -> Exposure:
             Its public key.
         """
         with own_errors():
-            now, ours, person = int(time.time()), now_ours(), _person()
+            ours, now = now_ours(), int(time.time())
+            person = _person_of(ours)
             check_module(module)
             members = ours.members().members.values()
             if not any(
@@ -110,10 +114,10 @@ def issuer(institute: Institute, told: Callable[[str], None]) -> Exposure:
     )
 
 
-def _person() -> str:
+def _person_of(ours: Institute) -> str:
+    """Return who calls; whoever is of another institute is refused, though the module may be shared with them."""
     call = current_call()
-    return (call.caller if call is not None else "").partition("/")[2]
-
-
-def _given(work: str, enrol: str) -> dict[str, str]:
-    return {"work": work, "enrol": enrol}
+    institute, _, person = (call.caller if call is not None else "").partition("/")
+    if institute != ours.name:
+        raise PermissionDenied(f"{institute}/{person} is not of {ours.name}, so its issuer does nothing for them.")
+    return person

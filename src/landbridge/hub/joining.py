@@ -10,30 +10,32 @@ import json
 import secrets
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
 from ..client.access import Access
-from ..client.known import know
+from ..client.known import check_known, know
 from ..client.link import Link
-from ..client.lookup import call
+from ..client.lookup import call, describe
 from ..client.loop import wait_for
-from ..errors import BrokerUnreachable, Malformed, NotConfigured
-from ..names import ISSUER_MODULE, Address
+from ..errors import BrokerUnreachable, LandbridgeError, Malformed, ModuleOffline, NotConfigured, UnknownModule
+from ..names import ISSUER_MODULE, Address, check_person
 from ..security import Credentials, Invitation, KeyPair, fingerprint, member_proof, new_key
-from ..settings import config_dir, private_read, private_write, profile_name, selected_tls
+from ..settings import checked_url, config_dir, private_read, private_write, profile_name, selected_tls
 from ..tls import Tls
 from .institutes import DAY_S, Institute, institute_of
 from .members import Member, Members
 from .owner import owner_person
 
-__all__ = ["ask_issuer", "given", "join", "keep_credentials"]
+__all__ = ["ask_issuer", "asked_of_issuer", "given", "join", "keep_credentials"]
 
 _TIMEOUT_S = 30.0
 _OWN_MEMBERSHIP_S = 10 * 365 * DAY_S
+_UNFINISHED = "joining.json"
 
 
-def join(text: str, profile: str | None = None) -> str:
+def join(text: str, profile: str | None = None, person: str | None = None) -> str:
     """Join as whom an invitation invites; returns the name of the profile that was made.
 
     Parameters
@@ -41,35 +43,51 @@ def join(text: str, profile: str | None = None) -> str:
     text : str
         The invitation.
     profile : str, optional
-        What the profile is to be called; by default as the institute.
+        What the profile is to be called; by default as the institute. One of the same person, or of the same institute,
+        is replaced.
+    person : str, optional
+        What whoever joins with an institute is to be called in it; by default as they log in here.
 
     Raises
     ------
     NotConfigured
-        When the invitation cannot be used, or there is a profile of this name already.
+        When the invitation cannot be used, or there is a profile of this name of somebody else.
     PermissionDenied
         When the issuer does not let us in: the invitation is over, or was used by somebody else.
+    IdentityChanged
+        When the institute is known here by another root key.
     BrokerUnreachable, ModuleOffline
         When the network cannot be reached, or the issuer does not run.
     """
     invitation = Invitation.parse(text)
+    for url in invitation.urls:
+        checked_url(url, "The invitation")
     name = profile_name(profile or invitation.institute)
-    if (_folder() / f"{name}.toml").exists():
-        raise NotConfigured(
-            f"There is a profile {name!r} already, so nothing was changed. Join with a profile of another name: "
-            f"landbridge join --profile NAME"
-        )
+    _check_is_free(name, invitation)
     tls = _tls(invitation, name)
     if invitation.person is None:
-        _join_as_institute(invitation, name, tls)
+        _join_as_institute(invitation, name, tls, check_person(person or owner_person(), reserved=False))
     else:
+        if person is not None:
+            raise NotConfigured(f"The invitation is for {invitation.person}, and nobody else. Join without --name.")
         _join_as_person(invitation, invitation.person, name, tls)
-    # Last, because from then on the profile counts as made.
-    said: dict[str, object] = {"urls": list(invitation.urls)}
-    said |= {part: str(file) for part in ("ca", "certificate", "key") if (file := getattr(tls, part)) is not None}
-    lines = (f"{key} = {json.dumps(value)}\n" for key, value in said.items())  # which TOML reads, too
-    private_write(_folder() / f"{name}.toml", "".join(lines))
     return name
+
+
+def _check_is_free(name: str, invitation: Invitation) -> None:
+    """Refuse to replace the profile of somebody else."""
+    if not (_folder() / f"{name}.toml").exists():
+        return
+    with suppress(LandbridgeError):
+        held = Credentials.parse(private_read(_folder() / f"{name}.creds").decode("utf-8", "replace"))
+        is_same = (held.network, held.institute) == (invitation.network, invitation.institute)
+        is_institutes = institute_of(name) is not None
+        if is_same and (is_institutes if invitation.person is None else held.name == invitation.person):
+            return
+    raise NotConfigured(
+        f"There is a profile {name!r} already, of somebody else or of another network, so nothing was changed. Join "
+        "with a profile of another name: landbridge join --profile NAME"
+    )
 
 
 def _tls(invitation: Invitation, name: str) -> Tls:
@@ -82,44 +100,62 @@ def _tls(invitation: Invitation, name: str) -> Tls:
     return replace(tls, ca=authority)
 
 
-def _join_as_institute(invitation: Invitation, name: str, tls: Tls) -> None:
-    ours, now = institute_of(name), int(time.time())
+def _join_as_institute(invitation: Invitation, name: str, tls: Tls, person: str) -> None:
+    now = int(time.time())
+    ours = institute_of(name, _UNFINISHED)
     if ours is None or (ours.network, ours.name) != (invitation.network, invitation.institute):
-        if ours is not None:
-            raise NotConfigured(
-                f"This computer has the keys of {ours.name} under the profile {name!r}, which belong to another "
-                "network. Join with a profile of another name: landbridge join --profile NAME"
-            )
-        ours = Institute.create(name, invitation.network, invitation.institute, secrets.token_bytes, now=now)
-        ours.save()
-    _ask(invitation, tls, {"charter": ours.charter_text})
-    key, person = new_key("user", secrets.token_bytes(32)), owner_person()
+        # One that comes back keeps its root key, by which the others know it.
+        before = institute_of(name)
+        ours = (
+            before.rotated(secrets.token_bytes, now=now)
+            if before is not None
+            else Institute.create(name, invitation.network, invitation.institute, secrets.token_bytes, now=now)
+        )
+        ours.save(_UNFINISHED)
+    _ask(invitation, tls, {"charter": ours.charter_text()})
+    ours.save()
+    key = new_key("user", secrets.token_bytes(32))
     member = Member(person, (), now + _OWN_MEMBERSHIP_S, ours.proof(person, key), now)
     members = wait_for(
         ours.change_members(lambda found: Members(found.invited, {**found.members, key.public: member})), _TIMEOUT_S
     )
-    keep_credentials(name, key.seed, given(*ours.member_tokens(key.public, members, now=now)))
+    keep_credentials(name, key.seed, given(*ours.member_tokens(key.public, members, now=now)), network=ours.network)
     know(ours.network, ours.name, fingerprint(ours.root.public))
+    _write_profile(name, invitation, tls)
+    (ours.folder / _UNFINISHED).unlink()
 
 
 def _join_as_person(invitation: Invitation, person: str, name: str, tls: Tls) -> None:
+    institute, network = invitation.institute, invitation.network
+    if invitation.root is not None:  # whoever answers must prove that it is the institute which has invited
+        check_known(network, institute, invitation.root)
+        know(network, institute, fingerprint(invitation.root))
     unfinished = _folder() / f"{name}.joining"
     if unfinished.exists():
         key = KeyPair.from_seed(private_read(unfinished))
     else:
         key = new_key("user", secrets.token_bytes(32))
         private_write(unfinished, key.seed)
-    proof = member_proof(invitation.network, invitation.institute, person, key)
-    answer = _ask(invitation, tls, {"proof": proof})
-    keep_credentials(name, key.seed, answer, person=person, institute=invitation.institute)
+    answer = _ask(invitation, tls, {"proof": member_proof(network, institute, person, key)})
+    keep_credentials(name, key.seed, answer, network=network, person=person, institute=institute)
+    _write_profile(name, invitation, tls)
     unfinished.unlink()
-    if invitation.root is not None:
-        know(invitation.network, invitation.institute, fingerprint(invitation.root))
+
+
+def _write_profile(name: str, invitation: Invitation, tls: Tls) -> None:
+    # Last, because with it the profile counts as made.
+    said: dict[str, object] = {"urls": list(invitation.urls)}
+    said |= {part: str(file) for part in ("ca", "certificate", "key") if (file := getattr(tls, part)) is not None}
+    lines = (f"{key} = {json.dumps(value)}\n" for key, value in said.items())  # which TOML reads, too
+    private_write(_folder() / f"{name}.toml", "".join(lines))
 
 
 def _ask(invitation: Invitation, tls: Tls, arguments: Mapping[str, object]) -> object:
     held = invitation.credentials
-    access = Access(invitation.urls, invitation.issuer, invitation.id, lambda: held.jwt, held.sign, tls=tls)
+    access = Access(
+        invitation.urls, invitation.issuer, invitation.id, lambda: held.jwt, held.sign,
+        network=invitation.network, tls=tls,
+    )  # fmt: skip
     return ask_issuer(access, "join", arguments)
 
 
@@ -139,25 +175,33 @@ def ask_issuer(access: Access, method: str, arguments: Mapping[str, object], *, 
 
     Raises
     ------
+    IdentityChanged
+        When it is not the issuer of the institute that is known here.
     ModuleOffline
         When the issuer does not run.
     BrokerUnreachable
         When the network cannot be reached, or nobody answers in time.
     """
-
-    async def ask() -> object:
-        link = Link(replace(access, profile=None))
-        await link.open()
-        try:
-            target = Address(of or access.institute, ISSUER_MODULE, method)
-            return await call(link, target, dict(arguments), timeout_s=_TIMEOUT_S)
-        finally:
-            await link.close()
-
     try:
-        return wait_for(ask(), 2 * _TIMEOUT_S)
+        return wait_for(asked_of_issuer(access, method, arguments, of=of), 2 * _TIMEOUT_S)
     except TimeoutError:
-        raise BrokerUnreachable(f"The issuer of {access.institute} did not answer in time. Try again.") from None
+        raise BrokerUnreachable(f"The issuer of {of or access.institute} did not answer in time. Try again.") from None
+
+
+async def asked_of_issuer(
+    access: Access, method: str, arguments: Mapping[str, object], *, of: str | None = None
+) -> object:
+    """Return what `ask_issuer` does, in the loop of callers."""
+    target = Address(of or access.institute, ISSUER_MODULE, method)
+    link = Link(replace(access, profile=None))
+    await link.open()
+    try:
+        await describe(link, target)
+        return await call(link, target, dict(arguments), timeout_s=_TIMEOUT_S)
+    except UnknownModule:  # as it seems to who may not hear what modules there are
+        raise ModuleOffline(f"{target.institute}/{target.module}") from None
+    finally:
+        await link.close()
 
 
 def given(work: str, enrol: str) -> dict[str, str]:
@@ -166,14 +210,20 @@ def given(work: str, enrol: str) -> dict[str, str]:
 
 
 def keep_credentials(
-    profile: str, seed: str, answer: object, *, person: str | None = None, institute: str | None = None
+    profile: str,
+    seed: str,
+    answer: object,
+    *,
+    network: str,
+    person: str | None = None,
+    institute: str | None = None,
 ) -> Credentials:
     """Keep what an issuer has given for a profile, and return the credential to work with.
 
     Raises
     ------
     Malformed
-        When it is not a credential for our key, and for whom we are.
+        When it is not a credential for our key, for this network, and for whom we are.
     """
     if not isinstance(answer, dict) or not all(isinstance(answer.get(key), str) for key in ("work", "enrol")):
         raise Malformed("what the issuer answered is no credential")
@@ -182,8 +232,9 @@ def keep_credentials(
     except NotConfigured as error:
         raise Malformed(f"what the issuer answered: {error}") from None
     for each in (work, enrol):
-        if (person, institute) != (None, None) and (each.name, each.institute) != (person, institute):
-            raise Malformed("the issuer has answered with the credential of somebody else")
+        is_ours = (person, institute) in ((None, None), (each.name, each.institute))
+        if each.network != network or not is_ours:
+            raise Malformed("the issuer has answered with the credential of somebody else, or of another network")
     private_write(_folder() / f"{profile}.enrol", enrol.format())
     private_write(_folder() / f"{profile}.creds", work.format())
     return work

@@ -18,6 +18,7 @@ from ..security import Charter, read_member_proof
 __all__ = ["Invited", "Member", "Members", "may_serve"]
 
 _MOST = 10_000
+_REMEMBERED_S = 30 * 24 * 3600
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +102,9 @@ class Members:
         kept = {each: old for each, old in self.invited.items() if old.redeem_by > now}
         if len(kept) >= _MOST:
             raise NotConfigured(f"{_MOST:,} invitations are open, which is the most there can be. Wait until some end.")
-        return replace(self, invited={**kept, invitation: invited})
+        # Who was here long ago is forgotten: their keys have ended, whether they were revoked or not.
+        members = {public: each for public, each in self.members.items() if now < each.until + _REMEMBERED_S}
+        return Members({**kept, invitation: invited}, members)
 
     def admit(self, invitation: str, proof: str, charter: Charter, *, now: int) -> Members:
         """Return the register with one more member, who was invited; the same if that very member is in already.

@@ -7,35 +7,36 @@ the name of an institute must be signed by its root key, too, so that no person 
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 from ..backend.context import current_call
 from ..backend.execution import own_errors
 from ..backend.expose import Exposed, Exposure
-from ..errors import PermissionDenied
+from ..errors import Busy, PermissionDenied
+from ..names import ISSUER_MODULE
 from ..security import SERVICE_INSTITUTE, read_charter, read_revocation
 from .issue import change_keys
 from .keys import NetworkKeys
 
-__all__ = ["LONGEST_OVERLAP_S", "registrar"]
+__all__ = ["registrar"]
 
-LONGEST_OVERLAP_S = 90 * 24 * 3600
-"""How long keys that an institute has replaced may go on being good, in seconds."""
-
+_CHANGES, _CHANGES_WITHIN_S = 60, 600
 _LONGEST_MEMBERSHIP_S = 20 * 366 * 24 * 3600
 
 
-def registrar(keys_dir: Path, changed: Callable[[str], None]) -> Exposure:
+def registrar(keys_dir: Path, told: Callable[[str], None]) -> Exposure:
     """Return what ``lb/id`` exposes.
 
     Parameters
     ----------
     keys_dir : Path
         Where the keys of the network are kept.
-    changed : callable
+    told : callable
         Told in words what has changed.
     """
+    pace = _Pace()
 
     async def join(charter: str) -> dict[str, str]:
         """Let an institute into the network, once, with the invitation that it was sent.
@@ -52,34 +53,30 @@ def registrar(keys_dir: Path, changed: Callable[[str], None]) -> Exposure:
             now = int(time.time())
             keys = await change_keys(keys_dir, lambda keys: keys.join(invitation, charter, now=now))
             joined = read_charter(charter).institute
-            changed(f"{joined} has joined the network")
+            told(f"{joined} has joined the network")
             return {"institute": joined, "network": keys.name}
 
-    async def rotate(charter: str, keep_s: int) -> None:
+    async def rotate(charter: str) -> None:
         """Take other keys of an institute.
 
         Parameters
         ----------
         charter
-            The new keys, signed by its root key.
-        keep_s
-            How long the ones before are good, too, in seconds.
+            The new keys, and until when those before are good, signed by its root key.
         """
         with own_errors():
             institute, _ = _caller()
-            named = read_charter(charter).institute
-            if named != institute:
-                raise PermissionDenied(f"{institute} cannot change the keys of {named}. Its own people can.")
+            read = read_charter(charter)
+            if read.institute != institute:
+                raise PermissionDenied(f"{institute} cannot change the keys of {read.institute}. Its own people can.")
             now = int(time.time())
-            until = now + max(0, min(keep_s, LONGEST_OVERLAP_S))
-            work = change_keys(
-                keys_dir, lambda keys: keys.rotate(charter, keep_until=until, now=now), takes_away=keep_s <= 0
-            )
-            await work
-            changed(f"{institute} has changed its keys")
+            pace.check(institute, now)
+            shuts_out = read.replaced_until <= now
+            await change_keys(keys_dir, lambda keys: keys.rotate(charter, now=now), takes_away=shuts_out)
+            told(f"{institute} has changed its keys")
 
-    async def revoke(revocation: str) -> int:
-        """Shut out members of an institute, their live connections too. Returns how many keys are void now.
+    async def revoke(revocation: str) -> None:
+        """Shut out members of an institute, their live connections too.
 
         Parameters
         ----------
@@ -89,30 +86,55 @@ def registrar(keys_dir: Path, changed: Callable[[str], None]) -> Exposure:
         with own_errors():
             institute, _ = _caller()
             now = int(time.time())
+            pace.check(institute, now)
 
             def without(keys: NetworkKeys) -> NetworkKeys:
-                joined = keys.joined.get(institute)
-                if joined is None:
+                partner = keys.partners.joined.get(institute)
+                if partner is None:
                     raise PermissionDenied(f"{institute} has no root key here, so nothing it signs can be checked.")
-                void = read_revocation(revocation, keys.net.public, institute, joined.charter.root)
+                void = read_revocation(revocation, keys.net.public, institute, partner.charter.root)
                 ends = {key: min(until, now + _LONGEST_MEMBERSHIP_S) for key, until in void.items()}
                 return keys.revoke(institute, ends, now=now)
 
-            keys = await change_keys(keys_dir, without, takes_away=True)
-            changed(f"{institute} has shut out a member")
-            return sum(each.institute == institute for each in keys.revoked.values())
+            await change_keys(keys_dir, without, takes_away=True)
+            told(f"{institute} has shut out a member")
 
-    def institutes() -> dict[str, str]:
-        """Return the charters of the institutes that take part with keys of their own, by name."""
-        return {name: joined.text for name, joined in NetworkKeys.load(keys_dir).joined.items()}
+    def charter(institute: str) -> str:
+        """Return the charter of an institute that takes part with keys of its own; empty for any other.
 
-    methods: tuple[Callable[..., object] | Callable[..., Awaitable[object]], ...] = (join, rotate, revoke, institutes)
+        Parameters
+        ----------
+        institute
+            Its name.
+        """
+        with own_errors():
+            partner = NetworkKeys.load(keys_dir).partners.joined.get(institute)
+            return "" if partner is None else partner.text
+
+    methods: tuple[Callable[..., object] | Callable[..., Awaitable[object]], ...] = (join, rotate, revoke, charter)
     return Exposure(
         "Lets institutes into this network. See landbridge invite, join, rotate, revoke and trust.",
         "",
         {each.__name__: Exposed(each, share=("*/*",)) for each in methods},
         (),
     )
+
+
+class _Pace:
+    """How often institutes may change something: each change is told to all brokers, and written to a disk."""
+
+    def __init__(self) -> None:
+        self._changes: dict[str, deque[int]] = {}
+
+    def check(self, institute: str, now: int) -> None:
+        """Take note of a change; raises `Busy` when there are too many."""
+        lately = self._changes.setdefault(institute, deque(maxlen=_CHANGES))
+        if len(lately) == _CHANGES and 0 <= now - lately[0] < _CHANGES_WITHIN_S:
+            raise Busy(
+                f"{SERVICE_INSTITUTE}/{ISSUER_MODULE}", f"{institute} has changed something {_CHANGES} times lately",
+                _CHANGES_WITHIN_S - (now - lately[0]),
+            )  # fmt: skip
+        lately.append(now)
 
 
 def _caller() -> tuple[str, str]:

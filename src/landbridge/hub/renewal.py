@@ -98,7 +98,7 @@ def renew(profile: Profile) -> Credentials:
     proof = member_proof(held.network, caller.institute, caller.person, key)
     ours = institute_of(profile.name)
     if ours is not None:
-        return keep_credentials(profile.name, held.seed, _renewed_here(ours, proof, key.public))
+        return keep_credentials(profile.name, held.seed, _renewed_here(ours, proof, key.public), network=held.network)
     enrol_file = config_dir() / "profiles" / f"{profile.name}.enrol"
     over = _is_over(held, now)
     if not enrol_file.exists():
@@ -115,7 +115,9 @@ def renew(profile: Profile) -> Credentials:
         if over:
             raise _expired(held, str(error)) from error
         raise
-    return keep_credentials(profile.name, held.seed, answer, person=caller.person, institute=caller.institute)
+    return keep_credentials(
+        profile.name, held.seed, answer, network=held.network, person=caller.person, institute=caller.institute
+    )
 
 
 def _renewed_here(ours: Institute, proof: str, public: str) -> dict[str, str]:
@@ -128,8 +130,9 @@ def _expired(held: Credentials, why: str) -> NotConfigured:
     when = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(held.expires or 0))
     institute = held.caller.institute
     return NotConfigured(
-        f"The credential of {held.caller} expired at {when}, and could not be renewed: {why} Whoever runs {institute} "
-        f"has to let its issuer run (landbridge admit), or to invite you again (landbridge invite person {held.name})."
+        f"The credential of {held.caller} expired at {when}, and could not be renewed: {why.rstrip('.')}. "
+        f"Whoever runs {institute} has to let its issuer run (landbridge admit), or to invite you again "
+        f"(landbridge invite person {held.name})."
     )
 
 

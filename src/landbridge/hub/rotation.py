@@ -8,8 +8,8 @@ from collections.abc import Mapping
 
 from ..client.access import Access
 from ..client.loop import wait_for
-from ..errors import BrokerUnreachable, LandbridgeError
-from ..security import MOST_REVOKED, SERVICE_INSTITUTE, KeyPair, sign_revocation
+from ..errors import BrokerUnreachable, InvalidName, LandbridgeError
+from ..security import MOST_REVOKED, SERVICE_INSTITUTE, KeyPair, read_charter, sign_revocation
 from ..settings import read_profile
 from .institutes import Institute, institute_of
 from .joining import ask_issuer
@@ -28,7 +28,7 @@ def replace_keys(ours: Institute, *, keep_s: int, now: int) -> None:
     """Have an institute sign its people with other keys from now on.
 
     The new keys are kept before the network is told. If this computer ends in between, doing it again goes on with the
-    same ones: without them, an institute whose old keys are void could not even ask.
+    same ones, if the network has taken them: without them, an institute whose old keys are void could not even ask.
 
     Parameters
     ----------
@@ -46,19 +46,14 @@ def replace_keys(ours: Institute, *, keep_s: int, now: int) -> None:
     BrokerUnreachable, ModuleOffline
         When it cannot be asked.
     """
-    unfinished = institute_of(ours.profile, _NEXT_FILE)
-    anew = unfinished or ours.rotated(secrets.token_bytes, now=now)
+    ours, anew = _went_on(ours, now)
     anew.save(_NEXT_FILE)
     # First both are good: whoever asks with a key that is void at that moment would be cut off before the answer.
-    arguments = {"charter": anew.charter_text, "keep_s": max(keep_s, _OVERLAP_S)}
-    try:
-        _ask(ours, "rotate", arguments)
-    except BrokerUnreachable:
-        if unfinished is None:
-            raise
-        _ask(anew, "rotate", arguments)  # it was taken the last time, so what the old keys sign is no longer good
-    if keep_s < _OVERLAP_S:
-        _ask(anew, "rotate", {**arguments, "keep_s": keep_s})
+    overlap_s = max(keep_s, _OVERLAP_S)
+    _ask(ours, "rotate", {"charter": anew.charter_text(replaced_until=now + overlap_s)})
+    if keep_s < overlap_s:
+        anew = anew.as_of(anew.at + 1)
+        _ask(anew, "rotate", {"charter": anew.charter_text(replaced_until=now + keep_s)})
     anew.save()
     (ours.folder / _NEXT_FILE).unlink()
     profile = read_profile(ours.profile)
@@ -66,6 +61,20 @@ def replace_keys(ours: Institute, *, keep_s: int, now: int) -> None:
         own = KeyPair.from_seed(read_credentials(profile).seed).public
         wait_for(anew.change_members(lambda members: members.revoke_all(but=own, now=now)), _TIMEOUT_S)
     renew(profile)
+
+
+def _went_on(ours: Institute, now: int) -> tuple[Institute, Institute]:
+    """Return the institute with keys that the network takes now, and with those that are to come."""
+    unfinished = institute_of(ours.profile, _NEXT_FILE)
+    if unfinished is not None and unfinished.keys != ours.keys:
+        try:
+            text = _ask(ours, "charter", {"institute": ours.name})
+        except BrokerUnreachable:
+            text = _ask(unfinished, "charter", {"institute": ours.name})  # what our keys sign is no longer good
+        if read_charter(str(text)).keys == unfinished.charter.keys:
+            later = max(now, read_charter(str(text)).at + 1)
+            return unfinished, unfinished.as_of(later)
+    return ours, ours.rotated(secrets.token_bytes, now=now)
 
 
 def shut_out(ours: Institute, person: str, *, now: int) -> LandbridgeError | None:
@@ -80,7 +89,11 @@ def shut_out(ours: Institute, person: str, *, now: int) -> LandbridgeError | Non
     ------
     NotConfigured
         When there is no such member.
+    InvalidName
+        When it is the one whose profile this is.
     """
+    if person == read_credentials(read_profile(ours.profile)).name:
+        raise InvalidName(person, "person", f"it is you: {ours.name} is run with this profile, and would be locked out")
     ends: dict[str, int] = {}
 
     def without(members: Members) -> Members:
@@ -89,8 +102,8 @@ def shut_out(ours: Institute, person: str, *, now: int) -> LandbridgeError | Non
         return after
 
     wait_for(ours.change_members(without), _TIMEOUT_S)
+    void = list(ends.items())
     try:
-        void = list(ends.items())
         for first in range(0, len(void), MOST_REVOKED):
             some = dict(void[first : first + MOST_REVOKED])
             _ask(ours, "revoke", {"revocation": sign_revocation(ours.network, ours.name, some, ours.root)})

@@ -64,10 +64,16 @@ def access_for_serving(address: Address, profile: str | None = None) -> Access:
     if f"module:{address.module}" not in modules:
         raise PermissionDenied(
             f"{access.institute}/{access.person} may not serve {address}: the credential of profile {name!r} does not "
-            f"name it. Ask {access.institute} for one that does: "
-            f"landbridge invite person {access.person} --serve {address.module}"
+            f"name it. Ask {access.institute} for an invitation that does, and join with it on this computer: "
+            f"landbridge invite person {access.person} --serve {_served(modules, address.module, access.person)}"
         )
     return access
+
+
+def _served(tags: Sequence[str], module: str, person: str) -> str:
+    """Return what somebody may serve so far and a further module, as `landbridge invite person` takes it."""
+    named = [tag.partition(":")[2] for tag in tags if tag.startswith("module:")]
+    return ",".join(dict.fromkeys([*(each for each in named if each != person), module]))
 
 
 async def serve(

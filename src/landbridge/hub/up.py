@@ -39,7 +39,7 @@ __all__ = ["Listening", "configuration", "run", "run_beside"]
 _log = logging.getLogger(__name__)
 _WATCH_S = 0.2
 _RESTART_WAIT_S = 0.2
-_TIDY_S = 3600.0
+_TIDY_S = 60.0
 _PORTS = "ports.json"
 _USUAL_PORT, _USUAL_WEBSOCKET_PORT = 4222, 443
 
@@ -172,6 +172,7 @@ async def run_beside(
         async with keys_lock(directory):
             keys = _keys(directory, name)
             await tell(urls, keys)
+            replace(keys, told=keys.changed).save(directory)
             websockets = [url for url in urls if url.startswith("ws")]
             broker = RunningBroker(
                 url=urls[0],
@@ -256,6 +257,7 @@ async def _start(listening: Listening, name: str | None = None, *, again: bool =
         keys = _keys(directory, name)
         config = _config(keys, listening)
         server = await asyncio.to_thread(start_server, config, again=again)
+        replace(keys, told=keys.changed).save(directory)
         broker = RunningBroker(
             url=server.url,
             websocket_url=server.websocket_url,
@@ -277,7 +279,7 @@ def _as_before(listening: Listening) -> Listening:
     if not (directory / KEYS_FILE).exists():
         return listening
     keys = NetworkKeys.load(directory)
-    if not (keys.invited or keys.joined or keys.name):
+    if not (keys.partners.invited or keys.partners.joined or keys.name):
         return listening
     try:
         port, websocket_port = json.loads(private_read(directory / _PORTS))

@@ -18,7 +18,7 @@ import base64
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from ..errors import InvalidName, NotConfigured, PermissionDenied
 from ..names import check_institute, check_module, check_person
@@ -29,6 +29,7 @@ from .templates import ROLES, Role
 __all__ = [
     "MOST_REVOKED",
     "Charter",
+    "ModuleWord",
     "attest_module",
     "check_module_key",
     "description_proof",
@@ -64,6 +65,8 @@ class Charter:
         By role, the public key that signs its people.
     at : int
         When it was signed, in seconds since 1970 UTC. A later one takes the place of an earlier one.
+    replaced_until : int
+        Until when the keys that it had before are good, too.
     """
 
     network: str
@@ -71,6 +74,7 @@ class Charter:
     root: str
     keys: Mapping[Role, str]
     at: int
+    replaced_until: int = 0
 
 
 def fingerprint(root: str) -> str:
@@ -92,9 +96,12 @@ def fingerprint(root: str) -> str:
     return "-".join(text[place : place + 4] for place in range(0, len(text), 4))
 
 
-def sign_charter(network: str, institute: str, keys: Mapping[Role, str], root: KeyPair, *, at: int) -> str:
+def sign_charter(
+    network: str, institute: str, keys: Mapping[Role, str], root: KeyPair, *, at: int, replaced_until: int = 0
+) -> str:
     """Return an institute's charter as the text that travels; parameters as the fields of `Charter`."""
-    return sign_statement("charter", {"network": network, "institute": institute, "keys": dict(keys), "at": at}, root)
+    said = {"network": network, "institute": institute, "keys": dict(keys), "at": at, "replaced_until": replaced_until}
+    return sign_statement("charter", said, root)
 
 
 def read_charter(text: str) -> Charter:
@@ -111,7 +118,8 @@ def read_charter(text: str) -> Charter:
         kinds = {kind_of(public) for public in (*keys.values(), said["by"], said["network"])}
         if kinds != {"account"} or len({*keys.values(), said["by"]}) != len(ROLES) + 1:
             raise ValueError
-        charter = Charter(said["network"], check_institute(said["institute"]), said["by"], keys, _time(said["at"]))
+        at, until = _time(said["at"]), _time(said["replaced_until"])
+        charter = Charter(said["network"], check_institute(said["institute"]), said["by"], keys, at, until)
     except (ValueError, KeyError, TypeError, NotConfigured, InvalidName):
         raise _unfit("charter of an institute") from None
     return charter
@@ -170,8 +178,16 @@ def attest_module(network: str, institute: str, module: str, key: str, root: Key
     return sign_statement("module", said, root)
 
 
-def check_module_key(text: str, network: str, institute: str, module: str, *, now: float) -> tuple[str, str]:
-    """Return the institute's root key and the module's key (both public) from an institute's word for a module.
+class ModuleWord(NamedTuple):
+    """What an institute's word for its module says: both keys (public), and until when it holds."""
+
+    root: str
+    key: str
+    until: int
+
+
+def check_module_key(text: str, network: str, institute: str, module: str, *, now: float) -> ModuleWord:
+    """Return what an institute's word for a module says.
 
     Raises
     ------
@@ -188,10 +204,10 @@ def check_module_key(text: str, network: str, institute: str, module: str, *, no
         raise _unfit("an institute's word for its module") from None
     if now >= until:
         raise PermissionDenied(
-            f"{institute}'s word for {institute}/{module} ended {now - until:,.0f} s ago. Whoever serves the module "
-            "has to start it again, while the issuer of the institute runs (landbridge admit)."
+            f"{institute}'s word for {institute}/{module} ended {now - until:,.0f} s ago: the issuer of {institute} "
+            "has not run for long (landbridge admit)"
         )
-    return said["by"], said["key"]
+    return ModuleWord(said["by"], said["key"], until)
 
 
 def description_proof(said: str, *, to: str, nonce: str, word: str, key: KeyPair) -> dict[str, str]:
@@ -239,7 +255,7 @@ def proven_root(
     signed = proof.get("proof") if isinstance(proof, dict) else None
     if not isinstance(word, str) or not isinstance(signed, str):
         raise PermissionDenied("no proof came with what it says of itself")
-    root, key = check_module_key(word, network, institute, module, now=now)
+    root, key, _until = check_module_key(word, network, institute, module, now=now)
     shown = read_statement("description", signed, by=key)
     if (shown.get("to"), shown.get("nonce"), shown.get("digest")) != (to, nonce, _digest(said)):
         raise PermissionDenied("its proof is for something else that it said, or that it said to somebody else")

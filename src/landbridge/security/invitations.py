@@ -133,14 +133,14 @@ class Invitation:
 
 
 def is_invitation(text: str) -> bool:
-    """Whether a text is an invitation, or was one.
+    """Whether there is an invitation in a text, or what was one.
 
     Examples
     --------
     >>> is_invitation("landbridge-invitation.eyJ"), is_invitation("gfz.invitation")
     (True, False)
     """
-    return text.strip().startswith(_PREFIX)
+    return _PREFIX in text
 
 
 def _unusable(why: str) -> NotConfigured:

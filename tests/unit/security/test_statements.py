@@ -46,7 +46,8 @@ KEYS = {role: key("account", 10 + place).public for place, role in enumerate(("p
 
 def charter(root=ROOT, **changes):
     given = {"network": NETWORK, "institute": "gfz", "keys": KEYS, **changes}
-    return sign_charter(given["network"], given["institute"], given["keys"], root, at=changes.get("at", 5))
+    at, until = changes.get("at", 5), changes.get("replaced_until", 0)
+    return sign_charter(given["network"], given["institute"], given["keys"], root, at=at, replaced_until=until)
 
 
 def test_a_statement_is_read_as_it_was_signed_and_by_whom():
@@ -146,6 +147,8 @@ def test_a_charter_says_who_signs_the_people_of_an_institute():
         {"at": True},
         {"at": 2**70},
         {"at": 1.5},
+        {"replaced_until": -1},
+        {"replaced_until": "x"},
     ],
 )
 def test_a_charter_that_says_something_else_is_refused(changes):
