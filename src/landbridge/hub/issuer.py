@@ -12,7 +12,7 @@ from collections.abc import Callable
 from ..backend.context import current_call
 from ..backend.execution import own_errors
 from ..backend.expose import Exposed, Exposure
-from ..errors import NotConfigured, PermissionDenied
+from ..errors import InvalidName, NotConfigured, PermissionDenied
 from ..names import check_invited, check_module
 from ..security import attest_module, read_member_proof
 from .institutes import DAY_S, Institute, institute_of
@@ -51,7 +51,13 @@ def issuer(institute: Institute, told: Callable[[str], None]) -> Exposure:
             Their statement of who they are, signed with their own key.
         """
         with own_errors():
-            invitation, now, ours = check_invited(_person()), int(time.time()), now_ours()
+            now, ours = int(time.time()), now_ours()
+            try:
+                invitation = check_invited(_person())
+            except InvalidName:
+                raise PermissionDenied(
+                    f"Only who has an invitation can join {ours.name}. Ask there for one: landbridge invite person NAME"
+                ) from None
             charter = ours.charter
             members = await ours.change_members(lambda members: members.admit(invitation, proof, charter, now=now))
             public = members.invited[invitation].used_by
