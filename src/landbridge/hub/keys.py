@@ -99,7 +99,7 @@ class Joined:
 
 @dataclass(frozen=True, slots=True)
 class Revoked:
-    """A member's key that is void: whose it was, and until when (s since 1970 UTC) it would have been good."""
+    """A member's key that is void: who says so, and until when (s since 1970 UTC) it would have been good."""
 
     institute: str
     until: int
@@ -126,7 +126,8 @@ class NetworkKeys:
     joined : mapping of str to Joined
         The institutes that were invited and have joined, by name.
     revoked : mapping of str to Revoked
-        The keys of members that are void, by public key.
+        The keys of members that are void, as ``institute/public key``: who was shut out by one institute could have
+        another one declare the same key void, for a moment only, and would be let in again if that took its place.
     invited : mapping of str to Invited
         The invitations of institutes, by id.
     """
@@ -363,7 +364,7 @@ class NetworkKeys:
         PermissionDenied
             When the institute has declared too many void.
         """
-        added = {key: Revoked(institute, until) for key, until in members.items() if until > now}
+        added = {f"{institute}/{key}": Revoked(institute, until) for key, until in members.items() if until > now}
         revoked = {key: each for key, each in {**self.revoked, **added}.items() if each.until > now}
         if sum(each.institute == institute for each in revoked.values()) > _REVOKED_EACH:
             raise PermissionDenied(
@@ -433,7 +434,7 @@ class NetworkKeys:
             now=self.changed,
             signing_keys=scopes,
             imports=net_imports(self.jobs.public),
-            revocations=dict.fromkeys(self.revoked, _FOR_EVER),
+            revocations={key.rpartition("/")[2]: _FOR_EVER for key in self.revoked},
         )
 
     def account_jwts(self) -> dict[str, str]:

@@ -14,7 +14,7 @@ from ..backend.context import current_call
 from ..backend.execution import own_errors
 from ..backend.expose import Exposed, Exposure
 from ..errors import PermissionDenied
-from ..security import SERVICE_INSTITUTE, read_charter, read_revocation
+from ..security import SERVICE_INSTITUTE, read_charter, read_revocation, read_rotation
 from .issue import change_keys
 from .keys import NetworkKeys
 
@@ -55,18 +55,17 @@ def registrar(keys_dir: Path, changed: Callable[[str], None]) -> Exposure:
             changed(f"{joined} has joined the network")
             return {"institute": joined, "network": keys.name}
 
-    async def rotate(charter: str, keep_s: int) -> None:
+    async def rotate(rotation: str) -> None:
         """Take other keys of an institute.
 
         Parameters
         ----------
-        charter
-            The new keys, signed by its root key.
-        keep_s
-            How long the ones before are good, too, in seconds.
+        rotation
+            Its new charter, and how long the keys before are good, too, signed by its root key.
         """
         with own_errors():
             institute, _ = _caller()
+            charter, keep_s = read_rotation(rotation)
             named = read_charter(charter).institute
             if named != institute:
                 raise PermissionDenied(f"{institute} cannot change the keys of {named}. Its own people can.")

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from ..client.access import Access
 from ..client.loop import wait_for
 from ..errors import BrokerUnreachable, LandbridgeError
-from ..security import MOST_REVOKED, SERVICE_INSTITUTE, KeyPair, sign_revocation
+from ..security import MOST_REVOKED, SERVICE_INSTITUTE, KeyPair, sign_revocation, sign_rotation
 from ..settings import read_profile
 from .institutes import Institute, institute_of
 from .joining import ask_issuer
@@ -50,7 +50,7 @@ def replace_keys(ours: Institute, *, keep_s: int, now: int) -> None:
     anew = unfinished or ours.rotated(secrets.token_bytes, now=now)
     anew.save(_NEXT_FILE)
     # First both are good: whoever asks with a key that is void at that moment would be cut off before the answer.
-    arguments = {"charter": anew.charter_text, "keep_s": max(keep_s, _OVERLAP_S)}
+    arguments = {"rotation": sign_rotation(anew.charter_text, max(keep_s, _OVERLAP_S), anew.root)}
     try:
         _ask(ours, "rotate", arguments)
     except BrokerUnreachable:
@@ -58,7 +58,7 @@ def replace_keys(ours: Institute, *, keep_s: int, now: int) -> None:
             raise
         _ask(anew, "rotate", arguments)  # it was taken the last time, so what the old keys sign is no longer good
     if keep_s < _OVERLAP_S:
-        _ask(anew, "rotate", {**arguments, "keep_s": keep_s})
+        _ask(anew, "rotate", {"rotation": sign_rotation(anew.charter_text, keep_s, anew.root)})
     anew.save()
     (ours.folder / _NEXT_FILE).unlink()
     profile = read_profile(ours.profile)

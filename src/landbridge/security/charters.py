@@ -4,6 +4,8 @@
 statement     signed by                says
 ============  =======================  ==================================================================
 charter       an institute's root key  these keys sign my people (one for each role) in this network
+rotation      an institute's root key  this charter is mine from now on; what I had before is good for so long.
+                                       Charters can be read by everybody, so how long must be signed, too
 revocation    an institute's root key  these keys of members are void
 module        an institute's root key  this is the key of my module, until then
 member        a member's own key       I am this person of this institute: without it, an institute could
@@ -39,8 +41,10 @@ __all__ = [
     "read_charter",
     "read_member_proof",
     "read_revocation",
+    "read_rotation",
     "sign_charter",
     "sign_revocation",
+    "sign_rotation",
 ]
 
 MOST_REVOKED = 10
@@ -116,6 +120,26 @@ def read_charter(text: str) -> Charter:
     except (ValueError, KeyError, TypeError, NotConfigured, InvalidName):
         raise _unfit("charter of an institute") from None
     return charter
+
+
+def sign_rotation(charter: str, keep_s: int, root: KeyPair) -> str:
+    """Return an institute's word that `charter` is its own from now on, and the keys before are good for `keep_s`."""
+    return sign_statement("rotation", {"charter": charter, "keep_s": keep_s}, root)
+
+
+def read_rotation(text: str) -> tuple[str, int]:
+    """Return the charter that an institute is to have, as text, and for how many seconds the keys before are good.
+
+    Raises
+    ------
+    PermissionDenied
+        When it is none, or not signed by the root key of its charter.
+    """
+    said = read_statement("rotation", text)
+    charter, keep_s = said.get("charter"), said.get("keep_s")
+    if not isinstance(charter, str) or type(keep_s) is not int or read_charter(charter).root != said["by"]:
+        raise _unfit("rotation")
+    return charter, keep_s
 
 
 def member_proof(network: str, institute: str, person: str, key: KeyPair) -> str:

@@ -11,13 +11,20 @@ import pytest
 
 import landbridge as lb
 from integration.attacks.stage import MARK
+from integration.identity.attacker import Refused
 from landbridge.client.known import known_institutes
 from landbridge.hub.joining import join
-from landbridge.hub.rotation import shut_out
+from landbridge.hub.rotation import replace_keys, shut_out
 from landbridge.security import (
+    MOST_REVOKED,
     ROLES,
+    KeyPair,
+    member_proof,
     new_key,
     sign_charter,
+    sign_revocation,
+    sign_rotation,
+    sign_statement,
 )
 
 
@@ -216,3 +223,188 @@ def test_an_invitation_into_awi_that_eve_has_made_leads_nowhere(stage):
     with victim.acting():  # and the genuine one is good
         assert join(genuine.format()) == "awi"
     shut(stage, stage.awi, "dupe")
+
+
+# Charters
+
+
+def rotation(text, root, keep_s=600):
+    return sign_rotation(text, keep_s, root)
+
+
+def public_charter(stage, institute):
+    """Return an institute's charter as anybody can read it."""
+    return stage.ask(stage.mallory.credentials, "lb.institutes")[institute]
+
+
+CHARTERS = {
+    "a key that signs people of awi": lambda stage: {"person": stage.awi.ours.keys["person"].public},
+    "the key by which awi serves": lambda stage: {"leaf": stage.awi.ours.keys["serve"].public},
+    "the root key of awi": lambda stage: {"serve": stage.awi.ours.root.public},
+    "the account of calls": lambda stage: {"serve": stage.keys.net.public},
+    "the account of jobs": lambda stage: {"serve": stage.keys.jobs.public},
+    "the account of the system": lambda stage: {"serve": stage.keys.system.public},
+    "a key of the operator's services": lambda stage: {"serve": stage.keys.institutes["lb"]["serve"].public},
+    "the key of a person": lambda stage: {"serve": stage.bob.key.public},
+    "one key for two roles": lambda stage: dict.fromkeys(("serve", "person"), fresh().public),
+    "no key": lambda stage: {"serve": "*"},
+}
+
+
+@pytest.mark.usefixtures("register", "unharmed")
+@pytest.mark.parametrize("what", CHARTERS)
+def test_an_institute_joins_with_no_charter_that_names(stage, what):
+    invitation = stage.invite_institute("ufz")
+    refused(stage, invitation.credentials, "lb.join", charter=charter(stage, "ufz", fresh(), **CHARTERS[what](stage)))
+
+
+@pytest.mark.usefixtures("register", "unharmed")
+@pytest.mark.parametrize("what", CHARTERS)
+def test_an_institute_changes_to_no_charter_that_names(stage, what):
+    root = stage.eve.ours.root
+    text = charter(stage, "gfz", root, **CHARTERS[what](stage))
+    refused(stage, stage.eve.credentials, "lb.rotate", rotation=rotation(text, root))
+
+
+@pytest.mark.usefixtures("register")
+@pytest.mark.parametrize("name", ["awi", "gfz", "lb", "local", "id", "*", ">", "u.fz", "ufz\n", "аwi", "ufz\u202e"])
+def test_an_invitation_of_an_institute_is_good_for_no_other_name(stage, name):
+    invitation = stage.invite_institute("ufz")
+    refused(stage, invitation.credentials, "lb.join", charter=charter(stage, name, fresh()))
+
+
+def test_an_institute_that_came_first_is_not_replaced_with_an_earlier_invitation(stage):
+    first, second, root = stage.invite_institute("ipf"), stage.invite_institute("ipf"), fresh()
+    assert stage.ask(first.credentials, "lb.join", charter=charter(stage, "ipf", root))["institute"] == "ipf"
+    said = "there is an institute of this name"
+    refused(stage, second.credentials, "lb.join", said, charter=charter(stage, "ipf", fresh()))
+    assert stage.keys.joined["ipf"].charter.root == root.public
+
+
+def test_who_may_changes_the_keys_of_an_institute(stage):
+    before = stage.keys.joined["gfz"].charter
+    with stage.eve.acting():
+        replace_keys(stage.eve.ours, keep_s=30 * 24 * 3600, now=now())
+    after = stage.keys.joined["gfz"].charter
+    assert (after.root, after.at > before.at, after.keys != before.keys) == (before.root, True, True)
+    stage.anna.tap()  # whose credential is one of before
+
+
+ROTATIONS = {
+    "a charter that he has signed": lambda stage: rotation(charter(stage, "gfz", mine := fresh()), mine),
+    "the charter of now, with a word of his own on when the keys before end": lambda stage: rotation(
+        public_charter(stage, "gfz"), fresh(), 0
+    ),
+    "the charter of now alone": lambda stage: public_charter(stage, "gfz"),
+    "the charter of awi": lambda stage: rotation(public_charter(stage, "awi"), fresh(), 0),
+    "a charter for awi that he has signed": lambda stage: rotation(charter(stage, "awi", mine := fresh()), mine),
+    "a charter for awi that eve has signed": lambda stage: rotation(
+        charter(stage, "awi", stage.eve.ours.root), stage.eve.ours.root
+    ),
+    "an older charter that eve has signed": lambda stage: rotation(
+        charter(stage, "gfz", stage.eve.ours.root, at=1), stage.eve.ours.root
+    ),
+    "a charter of another network": lambda stage: rotation(
+        sign_charter(fresh().public, "gfz", {role: fresh().public for role in ROLES}, stage.eve.ours.root, at=now()),
+        stage.eve.ours.root,
+    ),
+    "nothing": lambda stage: "",
+}
+
+
+@pytest.mark.usefixtures("register", "unharmed")
+@pytest.mark.parametrize("what", ROTATIONS)
+def test_a_person_of_an_institute_does_not_change_its_keys_with(stage, what):
+    # Follows the one above, so that there are keys from before, by which anna is here.
+    anna = stage.anna.tap()
+    refused(stage, stage.mallory.credentials, "lb.rotate", rotation=ROTATIONS[what](stage))
+    anna.flush()
+    anna.close()
+
+
+@pytest.mark.usefixtures("register")
+@pytest.mark.parametrize("who", ["mallory", "eve"])
+def test_the_keys_of_awi_are_not_changed_by(stage, who):
+    text, root = charter(stage, "awi", stage.awi.ours.root), stage.awi.ours.root
+    # Even what its root key has signed is taken from its own people only.
+    credentials = getattr(stage, who).credentials
+    refused(stage, credentials, "lb.rotate", "cannot change the keys of awi", rotation=rotation(text, root))
+
+
+# Revocations
+
+
+def revocation(stage, institute, root, *proofs):
+    return sign_revocation(stage.keys.net.public, institute, dict.fromkeys(proofs, now() + 3600), root)
+
+
+def network_proof(stage, institute, person, key):
+    return member_proof(stage.keys.net.public, institute, person, key)
+
+
+def forged_proof(stage):
+    """Bob's key as a member of gfz, signed by eve as if it were his."""
+    said = {"network": stage.keys.net.public, "institute": "gfz", "person": "bob"}
+    return sign_statement("member", said, KeyPair(stage.bob.key.public, stage.eve.key.seed))
+
+
+REVOCATIONS = {
+    "bob, by the name of his key": ("eve", lambda s: revocation(s, "gfz", s.eve.ours.root, s.bob.key.public)),
+    "bob, by a proof that she has signed": ("eve", lambda s: revocation(s, "gfz", s.eve.ours.root, forged_proof(s))),
+    "bob, by the proof that he has given awi": (
+        "eve",
+        lambda s: revocation(s, "gfz", s.eve.ours.root, network_proof(s, "awi", "bob", s.bob.key)),
+    ),
+    "bob, in the name of awi": (
+        "eve",
+        lambda s: revocation(s, "awi", s.eve.ours.root, network_proof(s, "awi", "bob", s.bob.key)),
+    ),
+    "bob, with a revocation that awi has signed": (
+        "eve",
+        lambda s: revocation(s, "awi", s.awi.ours.root, network_proof(s, "awi", "bob", s.bob.key)),
+    ),
+    "anna, as a person of gfz": (
+        "mallory",
+        lambda s: revocation(s, "gfz", fresh(), network_proof(s, "gfz", "anna", s.anna.key)),
+    ),
+    "everybody": ("eve", lambda s: revocation(s, "gfz", s.eve.ours.root, "*")),
+    "more than there may be": (
+        "eve",
+        lambda s: revocation(s, "gfz", s.eve.ours.root, *(str(number) for number in range(MOST_REVOKED + 1))),
+    ),
+}
+
+
+@pytest.mark.usefixtures("register", "unharmed")
+@pytest.mark.parametrize("whom", REVOCATIONS)
+def test_nobody_shuts_out(stage, whom):
+    who, made = REVOCATIONS[whom]
+    bob, anna = stage.bob.tap(), stage.anna.tap()
+    refused(stage, getattr(stage, who).credentials, "lb.revoke", revocation=made(stage))
+    for tap in (bob, anna):
+        tap.flush()
+        assert tap.refusals == []
+        tap.close()
+
+
+def test_who_was_shut_out_is_not_let_in_by_another_institute_that_shuts_them_out_for_a_moment(stage):
+    bert = stage.person(stage.awi, "bert")
+    live = bert.tap()
+    shut(stage, stage.awi, "bert")
+    assert "User Authentication Revoked" in live.wait_until_cut()
+    # Bert has his key, so he can say that it is one of gfz's, too, and eve that it is void until in a moment.
+    network = stage.keys.net.public
+    proof, ends = network_proof(stage, "gfz", "bert", bert.key), now() + 2
+    stage.ask(
+        stage.eve.credentials,
+        "lb.revoke",
+        revocation=sign_revocation(network, "gfz", {proof: ends}, stage.eve.ours.root),
+    )
+    clock = stage.eve.tap_of(stage.eve.forge("clock", lifetime_s=3))
+    clock.wait_until_cut()  # the moment is over
+    rita = stage.person(stage.eve, "rita")
+    shut(stage, stage.eve, "rita")  # by which the broker is told of who is shut out, anew
+    for gone in (bert, rita):
+        with pytest.raises(Refused):
+            gone.tap()
+    assert any(key.endswith(bert.key.public) for key in stage.keys.revoked)
