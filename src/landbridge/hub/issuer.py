@@ -93,7 +93,10 @@ def issuer(institute: Institute, told: Callable[[str], None]) -> Exposure:
         """
         with own_errors():
             now, ours, person = int(time.time()), now_ours(), _person()
-            check_module(module)
+            try:
+                check_module(module)
+            except InvalidName as error:
+                raise PermissionDenied(str(error)) from None
             members = ours.members().members.values()
             if not any(
                 member.person == person

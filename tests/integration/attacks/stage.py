@@ -17,7 +17,7 @@ from typing import Any
 
 import landbridge as lb
 from computers import Computer, Site
-from integration.identity.attacker import RawClient
+from integration.identity.attacker import RawClient, Refused
 from landbridge import wire
 from landbridge.client.access import Access
 from landbridge.client.loop import wait_for
@@ -248,6 +248,15 @@ class Actor:
         claims["name"], claims["jti"] = name, secrets.token_hex(8)
         claims["nats"]["tags"] += tags
         return Credentials(encode_jwt(claims, ours.keys[role].seed), user.seed)
+
+
+def stays_out(actor: Actor, credentials: Credentials) -> None:
+    """Somebody is not let in with a credential; one that has just expired is good until the end of that second."""
+    try:
+        tap = actor.tap_of(credentials)
+    except (Refused, ConnectionError):
+        return
+    assert "User Authentication Expired" in tap.wait_until_cut()
 
 
 class Stage:

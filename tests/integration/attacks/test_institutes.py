@@ -10,7 +10,7 @@ from dataclasses import replace
 import pytest
 
 import landbridge as lb
-from integration.attacks.stage import MARK
+from integration.attacks.stage import MARK, stays_out
 from integration.identity.attacker import Refused
 from landbridge.client.known import known_institutes
 from landbridge.hub.joining import join
@@ -18,7 +18,9 @@ from landbridge.hub.rotation import replace_keys, shut_out
 from landbridge.security import (
     MOST_REVOKED,
     ROLES,
+    Credentials,
     KeyPair,
+    check_module_key,
     member_proof,
     new_key,
     sign_charter,
@@ -408,3 +410,100 @@ def test_who_was_shut_out_is_not_let_in_by_another_institute_that_shuts_them_out
         with pytest.raises(Refused):
             gone.tap()
     assert any(key.endswith(bert.key.public) for key in stage.keys.revoked)
+
+
+# Issuers
+
+
+RENEWALS = {
+    "anna's, with her proof": ("mallory", "gfz", lambda s: s.eve.ours.proof("anna", s.anna.key)),
+    "anna's, with a key of his": ("mallory", "gfz", lambda s: s.eve.ours.proof("anna", s.mallory.key)),
+    "his own, with a key that nobody knows": ("mallory", "gfz", lambda s: s.eve.ours.proof("mallory", fresh("user"))),
+    "his own, with anna's key": ("mallory", "gfz", lambda s: s.eve.ours.proof("mallory", s.anna.key)),
+    "bob's, at gfz": ("mallory", "gfz", lambda s: s.awi.ours.proof("bob", s.bob.key)),
+    "bob's, at awi": ("mallory", "awi", lambda s: s.awi.ours.proof("bob", s.bob.key)),
+    "bob's, as his colleague": ("colin", "awi", lambda s: s.awi.ours.proof("bob", s.bob.key)),
+    "that of a service": ("mallory", "gfz", lambda s: s.eve.ours.proof("_M", s.mallory.key)),
+    "with no proof": ("mallory", "gfz", lambda s: "x.y"),
+}
+
+
+@pytest.mark.usefixtures("members")
+@pytest.mark.parametrize("what", RENEWALS)
+def test_nobody_has_the_credential_of_another_renewed(stage, what):
+    who, issuer, proof = RENEWALS[what]
+    refused(stage, getattr(stage, who).credentials, f"{issuer}.renew", proof=proof(stage))
+
+
+def test_everybody_has_their_own_credential_renewed_even_when_all_else_has_expired(stage):
+    for credentials in (stage.mallory.credentials, stage.mallory.enrolled):
+        given = stage.ask(credentials, "gfz.renew", proof=stage.eve.ours.proof("mallory", stage.mallory.key))
+        again = Credentials(given["work"], stage.mallory.key.seed)
+        assert (again.name, again.modules) == ("mallory", ("mallory",))
+
+
+@pytest.mark.parametrize(
+    ("who", "issuer", "module"),
+    [
+        ("mallory", "gfz", "anna"),
+        ("mallory", "gfz", "ocean"),
+        ("mallory", "gfz", "id"),
+        ("mallory", "awi", "stats"),
+        ("mallory", "awi", "mallory"),
+        ("colin", "awi", "stats"),
+        ("colin", "awi", "bob"),
+        ("mallory", "gfz", "*"),
+        ("mallory", "gfz", "mallory\n"),
+        ("mallory", "gfz", "mаllory"),  # a Cyrillic а
+    ],
+)
+def test_no_issuer_vouches_for_a_module_that_is_not_of_who_asks(stage, who, issuer, module):
+    with pytest.raises(lb.PermissionDenied) as caught:
+        stage.ask(getattr(stage, who).credentials, f"{issuer}.attest", module=module, key=fresh("user").public)
+    assert "eyJ" not in str(caught.value)  # no word of it
+
+
+def test_an_issuer_vouches_for_the_module_of_who_asks(stage):
+    key, network = fresh("user").public, stage.keys.net.public
+    word = stage.ask(stage.mallory.credentials, "gfz.attest", module="mallory", key=key)
+    assert check_module_key(word, network, "gfz", "mallory", now=now()) == (stage.eve.ours.root.public, key)
+    for institute, module in (("gfz", "anna"), ("awi", "mallory"), ("awi", "stats")):
+        with pytest.raises(lb.PermissionDenied):
+            check_module_key(word, network, institute, module, now=now())
+
+
+def test_a_member_whose_time_is_over_is_not_renewed(stage):
+    brief = stage.person(stage.eve, "brief", lasts_s=3)
+    live, key = brief.tap(), brief.key
+    assert "User Authentication Expired" in live.wait_until_cut()
+    for credentials in (brief.credentials, brief.enrolled):
+        stays_out(brief, credentials)
+    # Nor when eve has left something with them that is good for longer.
+    ours = stage.eve.ours
+    longer = Credentials(ours.credential(key.public, "brief", (), until=now() + 60, now=now(), role="enrol"), key.seed)
+    refused(stage, longer, "gfz.renew", "has reached the end", proof=ours.proof("brief", key))
+    refused(stage, longer, "gfz.attest", module="brief", key=fresh("user").public)
+
+
+@pytest.mark.parametrize(
+    "wanted",
+    [
+        "publish lb.call.gfz.mallory.awi.stats.hello",
+        "publish lb.call.gfz.mallory.awi.id.renew",
+        "publish lb.call.gfz.anna.gfz.id.renew",
+        "publish lb.ctl.gfz.mallory.awi.stats." + "0" * 32 + ".call." + "0" * 32 + ".message",
+        "publish _INBOX.awi.bob.c.i.0",
+        "publish lb.cat.gfz.mallory",
+        "subscribe lb.call.*.*.gfz.mallory.*",
+        "subscribe _INBOX.gfz.anna.*.*.*",
+        "subscribe lb.cat.*.*",
+        "subscribe >",
+    ],
+)
+@pytest.mark.usefixtures("unharmed")
+def test_what_a_credential_is_renewed_with_is_good_for_nothing_else(stage, wanted):
+    tap = stage.mallory.tap_of(stage.mallory.enrolled)
+    verb, subject = wanted.split(" ")
+    assert tap.refuses_publish(subject) if verb == "publish" else tap.refuses_subscribe(subject, "lb")
+    assert (tap.messages, MARK.encode() in tap.heard) == ([], False)
+    assert not tap.refuses_publish("lb.call.gfz.mallory.gfz.id.renew", b"x", tap.inbox("0" * 32))
