@@ -157,6 +157,8 @@ class Tap(RawClient):
         """Wait for what a call comes to."""
         while True:
             delivered = self.wait_for_message()
+            if not delivered.payload:
+                continue  # the broker says that nobody is there to be asked
             said = unpack(delivered.payload)
             if delivered.subject.split(".")[4] == call_id and said.kind in (Kind.RESULT, Kind.ERROR, Kind.END):
                 return said
