@@ -15,6 +15,7 @@ INTEGRATION = "tests/integration/"
 TEXT = (ROOT / "docs/attacks.md").read_text(encoding="utf-8")
 ROWS = re.findall(r"^\| (.+?) \| (.+?) \| `(\S+\.py::.+)` \|$", TEXT, re.MULTILINE)
 CONTROLS = {
+    "test_an_invitation_says_by_which_key_an_institute_is_known_that_was_not_known_before",
     "test_an_issuer_vouches_for_the_module_of_who_asks",
     "test_everybody_calls_under_their_own_name_what_is_shared_with_them",
     "test_everybody_has_their_own_credential_renewed_even_when_all_else_has_expired",

@@ -14,7 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from ..client.access import Access
-from ..client.known import know
+from ..client.known import know, known_institutes
 from ..client.link import Link
 from ..client.lookup import call
 from ..client.loop import wait_for
@@ -98,7 +98,10 @@ def _join_as_person(invitation: Invitation, person: str, name: str) -> None:
     answer = _ask(invitation, {"proof": proof})
     keep_credentials(name, key.seed, answer, person=person, institute=invitation.institute)
     unfinished.unlink()
-    if invitation.root is not None:
+    # Anybody can write an invitation. An institute that is known here already is known by another key only when whoever
+    # works here says so (landbridge trust).
+    known = known_institutes().get(invitation.network, {})
+    if invitation.root is not None and invitation.institute not in known:
         know(invitation.network, invitation.institute, fingerprint(invitation.root))
 
 

@@ -12,7 +12,7 @@ import pytest
 import landbridge as lb
 from integration.attacks.stage import MARK, stays_out
 from integration.identity.attacker import Refused
-from landbridge.client.known import known_institutes
+from landbridge.client.known import know, known_institutes
 from landbridge.hub.joining import join
 from landbridge.hub.rotation import replace_keys, shut_out
 from landbridge.security import (
@@ -21,6 +21,7 @@ from landbridge.security import (
     Credentials,
     KeyPair,
     check_module_key,
+    fingerprint,
     member_proof,
     new_key,
     sign_charter,
@@ -507,3 +508,25 @@ def test_what_a_credential_is_renewed_with_is_good_for_nothing_else(stage, wante
     assert tap.refuses_publish(subject) if verb == "publish" else tap.refuses_subscribe(subject, "lb")
     assert (tap.messages, MARK.encode() in tap.heard) == ([], False)
     assert not tap.refuses_publish("lb.call.gfz.mallory.gfz.id.renew", b"x", tap.inbox("0" * 32))
+
+
+# Keys by which institutes are known
+
+
+def test_an_invitation_does_not_change_by_which_key_an_institute_is_known(stage):
+    # Anybody can write an invitation that says so, with a broker of their own where it is good.
+    network, true = stage.keys.net.public, fingerprint(stage.eve.ours.root.public)
+    lured = stage.actor("lured", "gfz")
+    with lured.acting():
+        know(network, "gfz", true)
+    invitation = replace(stage.invite_person(stage.eve, "lured"), root=fresh().public)
+    with lured.acting():
+        join(invitation.format())
+        assert known_institutes()[network]["gfz"] == true
+
+
+def test_an_invitation_says_by_which_key_an_institute_is_known_that_was_not_known_before(stage):
+    newcomer = stage.person(stage.eve, "newcomer")
+    with newcomer.acting():
+        known = known_institutes()[stage.keys.net.public]
+    assert known == {"gfz": fingerprint(stage.eve.ours.root.public)}
