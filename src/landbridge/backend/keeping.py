@@ -15,7 +15,7 @@ from ..contract import read_module
 from ..errors import ObjectGone, UnknownMember
 from ..names import nearest
 from ..protocol import ObjectSubject
-from ..security import Caller, KeyPair
+from ..security import Caller, KeyPair, granted_to
 from ..settings import memory_bytes
 from .context import CurrentCall
 from .execution import Fetch, Fetched, own_errors
@@ -134,6 +134,8 @@ class Keeper:
     def fetch(self, data: wire.ReferenceData, call: CurrentCall, lazily: bool) -> Fetched:
         """Return the value of a reference that was given to a call here, wherever it is kept."""
         if (data.module, data.instance) != (self._offer.name, self._instance):
+            if data.grant is not None and granted_to(data.grant) != call.caller:
+                raise ObjectGone(f"The value of {data.module}.{data.member} that was given", WHY_GONE)
             return self._keeping.fetch(data, call, lazily)
         # A grant that comes along is for backends that do not keep the value, and so do not know whose it is. Here that
         # is known: whoever got hold of a grant for our institute could have a method give the value back otherwise.

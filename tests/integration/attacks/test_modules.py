@@ -294,7 +294,7 @@ GRANTS = {
     "no grant": lambda stage, kept: None,
     "what is no grant": lambda stage, kept: "e30.AAAA",
     "a grant that eve has signed": lambda stage, kept: sign_grant(
-        Grant("awi/stats", kept._data.value_id, "awi", int(time.time()) + 60), stage.eve.key
+        Grant("awi/stats", kept._data.value_id, "awi", int(time.time()) + 60, "awi/bob"), stage.eve.key
     ),
     "a grant of another value": lambda stage, kept: stage.net["awi/stats"].same.keep(1)._for("awi").grant,
     "the grant that bob was given for backends of awi": lambda stage, kept: kept._for("awi").grant,
@@ -308,6 +308,21 @@ def test_a_method_that_is_shared_does_not_fetch_what_is_not(stage, mallory, what
     data = replace(kept._data, summary={}, grant=GRANTS[what](stage, kept))
     assert mallory.code("awi.stats.same", {"value": data}) == "gone"
     assert stage.net["awi/stats"].same(kept) == MARK  # who may have it may give it
+
+
+def test_another_backend_of_the_module_does_not_fetch_it_either(stage, mallory):
+    kept = stage.net["awi/stats"].secret.keep()
+    data = kept._for("awi")
+    second = stage.awi.computer.start(
+        "serve", str(stage.awi.computer.files / "stats.py"), "--as", "awi/stats", "--json"
+    )
+    try:
+        # Both share the calls: of twenty, each has some.
+        for _ in range(20):
+            assert mallory.code("awi.stats.same", {"value": data}) == "gone"
+            assert stage.net["awi/stats"].same(kept) == MARK
+    finally:
+        second.stop()
 
 
 def test_whoever_keeps_a_value_has_it(stage, mallory):
