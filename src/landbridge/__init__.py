@@ -35,6 +35,7 @@ if TYPE_CHECKING:
         CallTimeout,
         CannotTravel,
         DatasetChanged,
+        IdentityChanged,
         InternalError,
         InvalidArguments,
         InvalidName,
@@ -79,6 +80,7 @@ _HOMES = {
         "BrokerUnreachable", "CallLost", "CallTimeout", "CallCancelled", "RemoteError", "InternalError",
         "NothingToServe", "NotConfigured", "BrokerFailed", "MissingExtra", "MethodCrashed", "ObjectGone",
         "DatasetChanged",
+        "IdentityChanged",
     ),
     "errors",
 )  # fmt: skip
@@ -95,6 +97,7 @@ __all__ = [
     "CannotTravel",
     "CurrentCall",
     "DatasetChanged",
+    "IdentityChanged",
     "InternalError",
     "InvalidArguments",
     "InvalidName",

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 from .. import wire
 from ..contract import read_module
 from ..errors import ObjectGone, UnknownMember
-from ..names import SERVICE_PERSON, nearest
+from ..names import nearest
 from ..protocol import ObjectSubject
-from ..security import Caller, KeyPair
+from ..security import Caller, KeyPair, granted_to
 from ..settings import memory_bytes
 from .context import CurrentCall
 from .execution import Fetch, Fetched, own_errors
@@ -134,13 +134,14 @@ class Keeper:
     def fetch(self, data: wire.ReferenceData, call: CurrentCall, lazily: bool) -> Fetched:
         """Return the value of a reference that was given to a call here, wherever it is kept."""
         if (data.module, data.instance) != (self._offer.name, self._instance):
+            if data.grant is not None and granted_to(data.grant) != call.caller:
+                raise ObjectGone(f"The value of {data.module}.{data.member} that was given", WHY_GONE)
             return self._keeping.fetch(data, call, lazily)
+        # A grant that comes along is for backends that do not keep the value, and so do not know whose it is. Here that
+        # is known: whoever got hold of a grant for our institute could have a method give the value back otherwise.
         institute, _, person = call.caller.partition("/")
-        who = Caller(institute, person)
-        if data.grant is not None:
-            who = Caller(data.module.partition("/")[0], SERVICE_PERSON)
-        kept = self.references.find(data.value_id, who, None, data.grant, "value", self._clock())
-        self._check(kept, None if data.grant is None else who.institute)
+        kept = self.references.find(data.value_id, Caller(institute, person), None, None, "value", self._clock())
+        self._check(kept, None)
         try:
             return Fetched(kept.value(), 0)  # it takes no further memory
         except FileNotFoundError:

@@ -264,7 +264,7 @@ class References:
         """Return a grant for the backends of an institute; the value is kept until it ends."""
         until = int(time.time()) + _GRANT_S
         kept.granted_until = max(kept.granted_until, until)
-        return sign_grant(Grant(self._module, kept.value_id, institute, until), self._key)
+        return sign_grant(Grant(self._module, kept.value_id, institute, until, str(kept.caller)), self._key)
 
     def pin(self, kept: Kept, days: float) -> None:
         """Keep a value for some days in any case, over a restart too; 0 ends that.

@@ -105,7 +105,7 @@ class Said(NamedTuple):
     new_root: str
 
 
-def said_by(where: Address, described: object, *, network: str, me: str, nonce: str) -> Said:
+def said_by(where: Address, described: object, *, network: str, me: str, nonce: str, root: str | None = None) -> Said:
     """Return what a module says of itself, if it is of the institute that is known by its name.
 
     Parameters
@@ -120,11 +120,13 @@ def said_by(where: Address, described: object, *, network: str, me: str, nonce: 
         Who asked, as ``institute/person``.
     nonce : str
         The number that was sent along.
+    root : str, optional
+        The root key (public) that it must prove; by default that by which the institute is known here.
 
     Raises
     ------
     IdentityChanged
-        When the institute is known by another root key, or the module proves nothing.
+        When it proves another root key, or nothing.
     PermissionDenied
         When the institute is not known, and the module's proof is none.
     Malformed
@@ -134,7 +136,9 @@ def said_by(where: Address, described: object, *, network: str, me: str, nonce: 
     proof = described.get("identity") if isinstance(described, dict) else None
     new_root = ""
     if network and where.institute not in _UNROOTED:
-        new_root = _proven(where, said if isinstance(said, str) else "", proof, network=network, me=me, nonce=nonce)
+        known = known_institutes().get(network, {}).get(where.institute) if root is None else fingerprint(root)
+        text = said if isinstance(said, str) else ""
+        new_root = _proven(where, text, proof, known, network=network, me=me, nonce=nonce)
     if not isinstance(said, str):
         return Said(described, new_root)
     try:
@@ -143,9 +147,9 @@ def said_by(where: Address, described: object, *, network: str, me: str, nonce: 
         raise Malformed(f"what {where.institute}/{where.module} says of itself is no JSON") from None
 
 
-def _proven(where: Address, said: str, proof: object, *, network: str, me: str, nonce: str) -> str:
+def _proven(where: Address, said: str, proof: object, known: str | None, *, network: str, me: str, nonce: str) -> str:
+    """Return the root key that a module proves, if its institute is not known; else only check that it is that one."""
     name = f"{where.institute}/{where.module}"
-    known = known_institutes().get(network, {}).get(where.institute)
     if known is None and proof is None:
         return ""
     try:

@@ -72,13 +72,15 @@ async def items(link: Link, target: Address, arguments: dict[str, object], *, ti
     return found
 
 
-async def describe(link: Link, where: Address) -> ModuleSpec:
+async def describe(link: Link, where: Address, *, root: str | None = None) -> ModuleSpec:
     """Ask a module what this caller may see of it.
 
     Parameters
     ----------
     where : Address
         The module; with a member, that one is asked for in particular.
+    root : str, optional
+        The root key (public) that it must prove; by default that by which its institute is known here.
 
     Raises
     ------
@@ -102,7 +104,7 @@ async def describe(link: Link, where: Address) -> ModuleSpec:
     access = link.access
     me = f"{access.institute}/{access.person}"
     # In a thread: it reads a file, and may write one.
-    said = await asyncio.to_thread(said_by, where, described, network=access.network, me=me, nonce=nonce)
+    said = await asyncio.to_thread(said_by, where, described, network=access.network, me=me, nonce=nonce, root=root)
     if said.new_root:
         await _learn(link, where, said.new_root)
     spec = ModuleSpec.from_json(said.value)

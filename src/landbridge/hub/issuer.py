@@ -12,7 +12,7 @@ from collections.abc import Callable
 from ..backend.context import current_call
 from ..backend.execution import own_errors
 from ..backend.expose import Exposed, Exposure
-from ..errors import NotConfigured, PermissionDenied
+from ..errors import InvalidName, NotConfigured, PermissionDenied
 from ..names import check_invited, check_module
 from ..security import attest_module, read_member_proof
 from .institutes import DAY_S, Institute, institute_of
@@ -53,7 +53,12 @@ def issuer(institute: Institute, told: Callable[[str], None]) -> Exposure:
         """
         with own_errors():
             ours, now = now_ours(), int(time.time())
-            invitation = check_invited(_person_of(ours))
+            try:
+                invitation = check_invited(_person_of(ours))
+            except InvalidName:
+                raise PermissionDenied(
+                    f"Only who has an invitation can join {ours.name}. Ask there for one: landbridge invite person NAME"
+                ) from None
             charter = ours.charter
             members = await ours.change_members(lambda members: members.admit(invitation, proof, charter, now=now))
             public = members.invited[invitation].used_by
@@ -91,7 +96,10 @@ def issuer(institute: Institute, told: Callable[[str], None]) -> Exposure:
         with own_errors():
             ours, now = now_ours(), int(time.time())
             person = _person_of(ours)
-            check_module(module)
+            try:
+                check_module(module)
+            except InvalidName as error:
+                raise PermissionDenied(str(error)) from None
             members = ours.members().members.values()
             if not any(
                 member.person == person

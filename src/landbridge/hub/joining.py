@@ -127,9 +127,8 @@ def _join_as_institute(invitation: Invitation, name: str, tls: Tls, person: str)
 
 def _join_as_person(invitation: Invitation, person: str, name: str, tls: Tls) -> None:
     institute, network = invitation.institute, invitation.network
-    if invitation.root is not None:  # whoever answers must prove that it is the institute which has invited
+    if invitation.root is not None:
         check_known(network, institute, invitation.root)
-        know(network, institute, fingerprint(invitation.root))
     unfinished = _folder() / f"{name}.joining"
     if unfinished.exists():
         key = KeyPair.from_seed(private_read(unfinished))
@@ -138,6 +137,8 @@ def _join_as_person(invitation: Invitation, person: str, name: str, tls: Tls) ->
         private_write(unfinished, key.seed)
     answer = _ask(invitation, tls, {"proof": member_proof(network, institute, person, key)})
     keep_credentials(name, key.seed, answer, network=network, person=person, institute=institute)
+    if invitation.root is not None:
+        know(network, institute, fingerprint(invitation.root))
     _write_profile(name, invitation, tls)
     unfinished.unlink()
 
@@ -156,10 +157,13 @@ def _ask(invitation: Invitation, tls: Tls, arguments: Mapping[str, object]) -> o
         invitation.urls, invitation.issuer, invitation.id, lambda: held.jwt, held.sign,
         network=invitation.network, tls=tls,
     )  # fmt: skip
-    return ask_issuer(access, "join", arguments)
+    # Whoever answers a person must prove that it is the institute which has invited them.
+    return ask_issuer(access, "join", arguments, root=invitation.root)
 
 
-def ask_issuer(access: Access, method: str, arguments: Mapping[str, object], *, of: str | None = None) -> object:
+def ask_issuer(
+    access: Access, method: str, arguments: Mapping[str, object], *, of: str | None = None, root: str | None = None
+) -> object:
     """Call a method of the issuer of an institute (``institute/id``), and return its value as it travelled.
 
     Parameters
@@ -172,6 +176,8 @@ def ask_issuer(access: Access, method: str, arguments: Mapping[str, object], *, 
         By name.
     of : str, optional
         Whose issuer; by default that of whose we are.
+    root : str, optional
+        The root key (public) that it must prove; by default that by which the institute is known here.
 
     Raises
     ------
@@ -183,20 +189,20 @@ def ask_issuer(access: Access, method: str, arguments: Mapping[str, object], *, 
         When the network cannot be reached, or nobody answers in time.
     """
     try:
-        return wait_for(asked_of_issuer(access, method, arguments, of=of), 2 * _TIMEOUT_S)
+        return wait_for(asked_of_issuer(access, method, arguments, of=of, root=root), 2 * _TIMEOUT_S)
     except TimeoutError:
         raise BrokerUnreachable(f"The issuer of {of or access.institute} did not answer in time. Try again.") from None
 
 
 async def asked_of_issuer(
-    access: Access, method: str, arguments: Mapping[str, object], *, of: str | None = None
+    access: Access, method: str, arguments: Mapping[str, object], *, of: str | None = None, root: str | None = None
 ) -> object:
     """Return what `ask_issuer` does, in the loop of callers."""
     target = Address(of or access.institute, ISSUER_MODULE, method)
     link = Link(replace(access, profile=None))
     await link.open()
     try:
-        await describe(link, target)
+        await describe(link, target._replace(member=None), root=root)
         return await call(link, target, dict(arguments), timeout_s=_TIMEOUT_S)
     except UnknownModule:  # as it seems to who may not hear what modules there are
         raise ModuleOffline(f"{target.institute}/{target.module}") from None

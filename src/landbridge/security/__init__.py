@@ -28,7 +28,7 @@ from .claims import (
 )
 from .conditions import Condition
 from .credentials import MAX_CREDENTIALS_BYTES, Credentials
-from .grants import Grant, read_grant, sign_grant
+from .grants import Grant, granted_to, read_grant, sign_grant
 from .identity import Caller
 from .invitations import LONGEST_INVITATION, Invitation, is_invitation
 from .nkey import KeyPair, Kind, new_key
@@ -73,6 +73,7 @@ __all__ = [
     "encode_jwt",
     "end_of",
     "fingerprint",
+    "granted_to",
     "is_invitation",
     "jobs_exports",
     "member_proof",

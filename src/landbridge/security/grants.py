@@ -2,7 +2,8 @@
 
 A caller passes a reference to a method at a third institute; the backend there fetches the value itself, and shows the
 grant that its owner gave the caller for it. It is a statement signed by the module's own key, good for one value, one
-institute and some minutes. Nobody but its owner has to understand it.
+institute and some minutes; and for the one caller who was given it, which the backend there sees to: otherwise, whoever
+gets hold of a grant could have any method there that gives back what it is given give back the value.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from ..errors import PermissionDenied
 from .nkey import KeyPair
 from .statements import read_statement, sign_statement
 
-__all__ = ["Grant", "read_grant", "sign_grant"]
+__all__ = ["Grant", "granted_to", "read_grant", "sign_grant"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,12 +31,15 @@ class Grant:
         Whose backends may have it.
     until : int
         When it ends, in seconds since 1970 UTC.
+    caller : str
+        Who passes the value on to them, as ``institute/person``.
     """
 
     module: str
     value_id: str
     institute: str
     until: int
+    caller: str
 
 
 def sign_grant(grant: Grant, key: KeyPair) -> str:
@@ -45,11 +49,22 @@ def sign_grant(grant: Grant, key: KeyPair) -> str:
     --------
     >>> from landbridge.security import new_key
     >>> key = new_key("user", bytes(32))
-    >>> grant = Grant("geomar/ocean", "0" * 32, "awi", 1_800_000_000)
+    >>> grant = Grant("geomar/ocean", "0" * 32, "awi", 1_800_000_000, "gfz/anna")
     >>> read_grant(sign_grant(grant, key), key.public, now=1_700_000_000) == grant
     True
     """
     return sign_statement("grant", asdict(grant), key)
+
+
+def granted_to(text: str) -> str:
+    """Return who may pass a value on with a grant; that its owner has given it, the owner will see.
+
+    Raises
+    ------
+    PermissionDenied
+        When it is no grant.
+    """
+    return str(read_statement("grant", text).get("caller", ""))
 
 
 def read_grant(text: str, public: str, *, now: float) -> Grant:
@@ -71,7 +86,7 @@ def read_grant(text: str, public: str, *, now: float) -> Grant:
     """
     try:
         said = read_statement("grant", text, by=public)
-        grant = Grant(said["module"], said["value_id"], said["institute"], said["until"])
+        grant = Grant(said["module"], said["value_id"], said["institute"], said["until"], said["caller"])
     except (PermissionDenied, KeyError):
         raise PermissionDenied(
             "The grant that was shown for a reference is not one of its owner's. Pass the reference itself to the "

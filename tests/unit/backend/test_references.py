@@ -105,8 +105,10 @@ def test_a_grant_of_another_key_or_module_opens_nothing():
     kept = references()
     data = kept.keep(1, ANNA, HERE, "field", 0.0)
     backend = Caller("gfz", "_M")
-    foreign = sign_grant(Grant("geomar/ocean", data.value_id, "gfz", 2**40), new_key("user", bytes(31) + b"1"))
-    elsewhere = sign_grant(Grant("geomar/other", data.value_id, "gfz", 2**40), KEY)
+    foreign = sign_grant(
+        Grant("geomar/ocean", data.value_id, "gfz", 2**40, "awi/anna"), new_key("user", bytes(31) + b"1")
+    )
+    elsewhere = sign_grant(Grant("geomar/other", data.value_id, "gfz", 2**40, "awi/anna"), KEY)
     for grant in (foreign, elsewhere, "", "x" * 5000):
         with pytest.raises(PermissionDenied):
             kept.find(data.value_id, backend, THERE, grant, "value", 0.0)
