@@ -338,6 +338,8 @@ class NetworkKeys:
     def remove(self, name: str, *, now: int) -> NetworkKeys:
         """Return the keys without an institute: none of its people gets in any more.
 
+        Whom it has shut out stays out, should it come again with the same keys.
+
         Raises
         ------
         NotConfigured
@@ -353,7 +355,6 @@ class NetworkKeys:
             now,
             joined={each: joined for each, joined in self.joined.items() if each != name},
             institutes={each: pairs for each, pairs in self.institutes.items() if each != name},
-            revoked={key: revoked for key, revoked in self.revoked.items() if revoked.institute != name},
         )
 
     def revoke(self, institute: str, members: Mapping[str, int], *, now: int) -> NetworkKeys:
