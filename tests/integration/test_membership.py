@@ -460,3 +460,18 @@ def test_what_the_issuer_and_the_registrar_have_done_is_in_their_logs(site, gfz)
     assert "join" in {json.loads(line).get("member") for line in logged.splitlines()}
     logged = site.operator.run("audit", "lb/id", "--json").stdout
     assert "join" in {json.loads(line).get("member") for line in logged.splitlines()}
+
+
+def test_a_module_that_a_person_serves_is_given_results_that_stay_at_another_institute(site, gfz):
+    awi = site.institute("awi", admit=False)
+    ute = site.person(gfz, "ute", "--serve", "sums")
+    values = "__all__ = ['values']\ndef values() -> list[float]:\n    return [1.0, 2.0, 4.0]\n"
+    sums = "__all__ = ['total']\ndef total(values: list[float]) -> float:\n    return sum(values)\n"
+    awi.serve(values, "awi/values", "--share", "gfz/*", "--onward", "gfz/*")
+    ute.serve(sums, "gfz/sums", "--share", "awi/*")
+    asked = awi.python("""
+        import landbridge as lb
+        with lb.connect() as net:
+            print(net.gfz.sums.total(net.awi.values.values.keep()))
+    """)
+    assert (asked.stdout, asked.stderr) == ("7.0\n", "")

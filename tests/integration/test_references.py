@@ -195,8 +195,7 @@ def test_a_grant_is_good_for_its_institute_and_its_value_alone(network, ocean, s
     first, second = ocean.field.keep(10), ocean.field.keep(10)
     granted = first._for("gfz")
     network.serve(STATS, "gfz/stats")
-    # Of that institute, but no backend of it.
-    with lb.connect("gfz/otto") as otto, pytest.raises(lb.PermissionDenied, match="for a backend of gfz"):
+    with lb.connect("awi/otto") as otto, pytest.raises(lb.PermissionDenied, match="for a backend of gfz"):
         otto._refer(granted).get()
     other = replace(second._data, grant=granted.grant)
     with lb.connect("gfz/_M") as backend:

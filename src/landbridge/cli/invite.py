@@ -14,6 +14,7 @@ from ..errors import NotConfigured
 from ..hub.access import chosen_profile
 from ..hub.institutes import Institute, institute_of, institutes_here
 from ..hub.inviting import invite_institute, invite_person, read_authority
+from ..hub.members import may_serve
 from ..security import Invitation, until_text
 from ..settings import checked_url, private_write
 from .console import say, show, show_json
@@ -131,6 +132,9 @@ def _give(invitation: Invitation, output: Path | None, redeem_by: int, until_whe
         "There: landbridge join, and paste it; or landbridge join FILE."
     )
     if invitation.person is not None:
+        own = ", ".join(f"{invitation.institute}/{module}" for module in may_serve(invitation.person, ()))
+        if own:
+            say(f"They may also serve {own}, the module of their own name.")
         say(f"They can join while the issuer of {invitation.institute} runs: landbridge admit")
     if all(_is_here(url) for url in invitation.urls):
         say("It can be used on this computer only: the broker is at an address that others cannot reach (--url).")

@@ -13,6 +13,8 @@ import landbridge as lb
 from integration.attacks.stage import MARK, stays_out
 from integration.identity.attacker import Refused
 from landbridge.client.known import know, known_institutes
+from landbridge.client.loop import wait_for
+from landbridge.hub.issue import change_keys
 from landbridge.hub.joining import join
 from landbridge.hub.rotation import replace_keys, shut_out
 from landbridge.security import (
@@ -29,6 +31,7 @@ from landbridge.security import (
     sign_revocation,
     sign_statement,
 )
+from landbridge.settings import local_dir
 
 
 def fresh(kind="account"):
@@ -539,3 +542,20 @@ def test_an_invitation_says_by_which_key_an_institute_is_known_that_was_not_know
     with newcomer.acting():
         known = known_institutes()[stage.keys.net.public]
     assert known == {"gfz": fingerprint(stage.eve.ours.root.public)}
+
+
+def test_who_was_shut_out_is_not_let_in_when_their_institute_goes_and_comes_again_with_its_keys(stage):
+    iow, network = stage.institute("iow"), stage.keys.net.public
+    gone, stays = iow.forge("gone"), iow.forge("stays")
+    live = iow.tap_of(gone)
+    proof = member_proof(network, "iow", "gone", KeyPair.from_seed(gone.seed))
+    void = sign_revocation(network, "iow", {proof: now() + 600}, iow.ours.root)
+    stage.ask(iow.credentials, "lb.revoke", revocation=void)
+    assert "User Authentication Revoked" in live.wait_until_cut()
+    with stage.operator.acting():
+        wait_for(change_keys(local_dir(), lambda keys: keys.remove("iow", now=now()), takes_away=True), 30.0)
+    again = stage.invite_institute("iow")
+    assert stage.ask(again.credentials, "lb.join", charter=iow.ours.charter_text())["institute"] == "iow"
+    iow.tap_of(stays).flush()
+    with pytest.raises(Refused):
+        iow.tap_of(gone)
