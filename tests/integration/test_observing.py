@@ -171,9 +171,23 @@ def tool(client, subject):
     return client
 
 
-def test_the_tools_of_nats_see_the_module(net, served, client):
+def asked(client, subject):
+    return json.loads(tool(client, subject).wait_for_message().payload)
+
+
+def test_the_tools_of_nats_see_nothing_of_what_is_not_shared_with_everybody(net, served, client):
+    owner = client("local", "owner")
+    info, stats = (asked(owner, f"$SRV.{verb}.geomar-load") for verb in ("INFO", "STATS"))
+    assert (info["endpoints"], stats["endpoints"], info["description"], info["version"]) == ([], [], "", "0.0.0")
+
+
+def test_the_tools_of_nats_see_what_everybody_may_call(network, net, served, client):
     net.geomar.load.mean([1.0])
     owner = client("local", "owner")
+    assert network.run("share", "geomar/load.mean", "*/*").returncode == 0
+    deadline = time.monotonic() + 30
+    while not asked(owner, "$SRV.INFO.geomar-load")["endpoints"]:  # it holds within a second
+        assert time.monotonic() < deadline
     for verb, subject in {
         "ping": "$SRV.PING.geomar-load",
         "info": f"$SRV.INFO.geomar-load.{served.ready['instance']}",
@@ -183,15 +197,16 @@ def test_the_tools_of_nats_see_the_module(net, served, client):
         assert answer["type"] == f"io.nats.micro.v1.{verb}_response"
         assert (answer["name"], answer["version"]) == ("geomar-load", "1.4.0")
         assert answer["id"] == served.ready["instance"]
-    mean = next(endpoint for endpoint in answer["endpoints"] if endpoint["name"] == "mean")
+    (mean,) = answer["endpoints"]
+    assert mean["name"] == "mean"
     assert mean["num_requests"] >= 1
     assert mean["processing_time"] > 0
 
 
 def test_all_backends_answer_a_question_to_all(served, client):
     owner = tool(client("local", "owner"), "$SRV.PING")
-    names = {json.loads(owner.wait_for_message().payload)["name"] for _ in range(2)}
-    assert names == {"geomar-load", "lb-catalogue"}
+    names = {json.loads(owner.wait_for_message().payload)["name"] for _ in range(3)}
+    assert names == {"geomar-load", "lb-catalogue", "lb-id"}
 
 
 def test_a_tool_cannot_have_answers_sent_elsewhere(served, client):

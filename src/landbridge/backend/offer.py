@@ -33,6 +33,9 @@ _QUEUE = 1000
 _FIRST_VERB = "open"
 """What everybody asks of a data set first: who may ask this may ask everything."""
 
+_NOBODY_IN_PARTICULAR = Caller("id", "_")
+"""A name that nobody can have, so that only what is shared with everybody is shared with it."""
+
 Proves = Callable[[str, str, str], "dict[str, str] | None"]
 
 _NONCE = re.compile("[0-9a-f]{32}")
@@ -236,6 +239,10 @@ class Offer:
             f"{self._institute} does not let what {self.target(member)} makes go on to {institute}. Ask "
             f"{self._institute} to allow it: landbridge serve FILE --as {self.name} --onward '{institute}/*'"
         )
+
+    def callable_by_everybody(self) -> tuple[str, ...]:
+        """Return the names of what everybody in the network may call: all that is said where anybody listens."""
+        return self.callable_by(_NOBODY_IN_PARTICULAR)
 
     def callable_by(self, caller: Caller) -> tuple[str, ...]:
         """Return the names of what `caller` may call, methods of classes too."""

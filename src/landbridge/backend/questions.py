@@ -34,6 +34,7 @@ async def answer_questions(
     metrics: Callable[[], Metrics],
     *,
     visible: Callable[[Caller], Iterable[str]],
+    public: Callable[[], Iterable[str]],
     publish: Callable[[str, Sequence[bytes | memoryview]], object],
     dropped: Callable[[str], object],
 ) -> None:
@@ -51,6 +52,8 @@ async def answer_questions(
         Gives what is counted.
     visible : callable
         Gives the methods that somebody may call; of others they hear nothing.
+    public : callable
+        Gives the methods that everybody may call: tools do not say who asks, and hear of no others.
     publish : callable
         Sends the parts of one message to a subject.
     dropped : callable
@@ -74,7 +77,7 @@ async def answer_questions(
         except Malformed as error:
             dropped(error.reason)
             return
-        publish(reply, [service_answer(verb, _service(address, summary, metrics()))])
+        publish(reply, [service_answer(verb, _service(address, summary, metrics(), set(public())))])
 
     owner, module = address.institute, address.module
     await connection.subscribe(load_subscription(owner, module), load_asked)
@@ -82,12 +85,14 @@ async def answer_questions(
         await connection.subscribe(subject, partial(tool_asked, verb))
 
 
-def _service(address: Address, summary: str, metrics: Metrics) -> Service:
+def _service(address: Address, summary: str, metrics: Metrics, public: set[str]) -> Service:
     endpoints = tuple(
         Endpoint(
             name, counts.begun, counts.errors, counts.last_error, counts.seconds, counts.running, counts.waiting
         )
         for name, counts in metrics.methods.items()
+        if name in public
     )  # fmt: skip
     started = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(metrics.started))
-    return Service(address.institute, address.module, metrics.instance, metrics.version, summary, started, endpoints)
+    about, version = (summary, metrics.version) if public else ("", "")
+    return Service(address.institute, address.module, metrics.instance, version, about, started, endpoints)

@@ -241,7 +241,8 @@ class Backend:
                 await connection.subscribe(values, self._reference_called)
             await answer_questions(
                 connection, self.address, self.spec.summary, self.metrics_now,
-                visible=self._offer.callable_by, publish=self.publish, dropped=self._question_dropped,
+                visible=self._offer.callable_by, public=self._offer.callable_by_everybody,
+                publish=self.publish, dropped=self._question_dropped,
             )  # fmt: skip
             requests = await connection.subscribe(call_subscription(owner, module), self._request_arrived, queue="lb")
             self._publish_presence()  # before `ready` is told: who connects then finds the module
@@ -312,9 +313,10 @@ class Backend:
 
     def _publish_presence(self) -> None:
         if self._connection is not None and self._connection.connected:
-            presence = Presence(
-                self.instance, not self._leaving, self.spec.summary[:200], self.spec.version[:40], run=self._run
-            )
+            # Everybody hears it. What the module is about is for those who may call something of it.
+            is_public = bool(self._offer.callable_by_everybody())
+            about, version = (self.spec.summary[:200], self.spec.version[:40]) if is_public else ("", "")
+            presence = Presence(self.instance, not self._leaving, about, version, run=self._run)
             self._connection.publish(
                 catalogue_subject(self.address.institute, self.address.module), pack_presence(presence)
             )

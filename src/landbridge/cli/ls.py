@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from ..client.lookup import descriptions
+from ..client.loop import wait_for
 from ..names import ISSUER_MODULE, Address, parse_address
 from ..security import SERVICE_INSTITUTE
 from .console import say, show, show_json, table
@@ -24,6 +26,11 @@ def ls(*, profile: str | None = None, json: bool = False) -> None:
     """
     with connected(profile) as link:
         modules = [entry for entry in listed_modules(link) if not _is_own(parse_address(entry["module"]))]
+        quiet = [entry["module"] for entry in modules if entry["backends"] and not entry["summary"]]
+        said = wait_for(descriptions(link, quiet))
+    for entry in modules:
+        if (spec := said.get(entry["module"])) is not None:
+            entry["summary"], entry["version"] = spec.summary, spec.version
     if json:
         show_json([{**entry, "online": entry["backends"] > 0} for entry in modules])
     elif modules:

@@ -11,7 +11,7 @@ from typing import TypeVar
 from ..contract import ModuleSpec
 from ..errors import LandbridgeError
 from .html import ModuleLine, method_html, module_html, module_lines, network_html, without_fail
-from .lookup import CATALOGUE, describe, items
+from .lookup import CATALOGUE, describe, descriptions, items
 from .loop import wait_for
 from .method import Method
 from .network import Institute, Module, Network, _fill, _Untouched
@@ -20,6 +20,7 @@ from .types import types_of
 __all__ = ["institute_glance", "method_glance", "module_glance", "network_glance"]
 
 _NEWS_S = 1.0
+_ASKED = 50
 
 T = TypeVar("T")
 
@@ -67,7 +68,16 @@ def _lines(network: Network) -> list[ModuleLine]:
             pages = wait_for(items(network._link_now, CATALOGUE, {}, timeout_s=_NEWS_S), _NEWS_S)
         except (LandbridgeError, TimeoutError, RuntimeError):
             pass
-    return module_lines(list(network._link_now.modules), pages)
+    lines = module_lines(list(network._link_now.modules), pages)
+    quiet = [line.name for line in lines if line.is_online and not line.summary]
+    try:
+        said = wait_for(descriptions(network._link_now, quiet[:_ASKED]), _NEWS_S) if pages else {}
+    except (LandbridgeError, TimeoutError, RuntimeError):
+        said = {}
+    return [
+        line if (spec := said.get(line.name)) is None else line._replace(summary=spec.summary, version=spec.version)
+        for line in lines
+    ]
 
 
 def _touch(module: Module) -> str:

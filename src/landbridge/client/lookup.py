@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import secrets
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from .. import wire
 from ..contract import ModuleSpec
 from ..errors import CallLost, CallTimeout, LandbridgeError, Malformed, PermissionDenied, TooLarge
-from ..names import ISSUER_MODULE, Address
+from ..names import ISSUER_MODULE, Address, parse_address
 from ..protocol import DESCRIBE
 from ..security import SERVICE_INSTITUTE, Charter, fingerprint, read_charter
 from .known import know, said_by
@@ -20,11 +22,13 @@ if TYPE_CHECKING:
     from .link import Link
     from .objects import Handle
 
-__all__ = ["CATALOGUE", "call", "charter_of", "describe", "items"]
+__all__ = ["CATALOGUE", "call", "charter_of", "describe", "descriptions", "items"]
 
 _ITEMS_KEPT = 100_000
 _ITEMS_KEPT_BYTES = 64 * 1024 * 1024
 _DESCRIBE_TIMEOUT_S = 4.5
+_SOON_S = 2.0
+_ASKED_AT_ONCE, _ASKED_AT_MOST = 20, 500
 
 CATALOGUE = Address("lb", "catalogue", "modules")
 """The method of the broker's own module that lists all modules, those offline too: a stream of pages."""
@@ -111,6 +115,29 @@ async def describe(link: Link, where: Address, *, root: str | None = None) -> Mo
     if spec.name != name:
         raise Malformed(f"{name} describes itself as {spec.name}")
     return spec
+
+
+async def descriptions(link: Link, modules: Iterable[str]) -> dict[str, ModuleSpec]:
+    """Ask several modules what each offers, and return what those say that answer soon.
+
+    The catalogue tells what a module is about only if it shares something with everybody.
+    """
+    asking = asyncio.Semaphore(_ASKED_AT_ONCE)
+
+    async def ask(name: str) -> ModuleSpec | None:
+        async with asking:
+            try:
+                return await describe(link, parse_address(name))
+            except LandbridgeError:  # not for us, or away: then that is all there is to know
+                return None
+
+    tasks = [asyncio.create_task(ask(name)) for name in itertools.islice(modules, _ASKED_AT_MOST)]
+    if not tasks:
+        return {}
+    done, late = await asyncio.wait(tasks, timeout=_SOON_S)
+    for task in late:
+        task.cancel()
+    return {spec.name: spec for task in done if (spec := task.result()) is not None}
 
 
 async def charter_of(link: Link, institute: str) -> Charter | None:
