@@ -220,6 +220,8 @@ EACH = [
     errors.UnknownModule("awi/se", "awi/sea"),
     errors.UnknownMember("awi/sea", "ad", "add"),
     errors.PermissionDenied("no"),
+    errors.IdentityChanged("gfz", "gfz/ocean", "aaaa-bbbb", "the module is one of cccc-dddd", "cccc-dddd"),
+    errors.IdentityChanged("gfz", "gfz/ocean", "aaaa-bbbb", "the module proves nothing"),
     errors.Busy("awi/sea.add", "too many", 2.5),
     errors.ModuleOffline("awi/sea", " since noon"),
     errors.BrokerUnreachable("nobody there"),

@@ -86,9 +86,9 @@ def _read(invitation: str | None) -> str:
 
 def _pasted() -> str:
     """Return what is pasted, which is not shown: up to the end of the invitation, in however many lines it comes."""
-    say("Paste the invitation (it is not shown), and press Enter:")
     text = ""
-    with unseen():
+    with unseen():  # before anybody is told to paste
+        say("Paste the invitation (it is not shown), and press Enter:")
         while len(text) <= LONGEST_INVITATION:
             line = sys.stdin.readline()
             text += line

@@ -62,11 +62,11 @@ def trust(
         charter = wait_for(charter_of(link, check_institute(institute)))
         now = "" if charter is None else fingerprint(charter.root)
     if forget:
-        forget_institute(network, institute)
+        _check_written(forget_institute(network, institute))
         say(f"{institute} is not known here any more.")
         return
     if print_of_root is not None:
-        know(network, institute, print_of_root)
+        _check_written(know(network, institute, print_of_root))
         say(f"{institute} is known by {print_of_root} from now on.")
         if now != print_of_root:
             say(f"Whoever has its name in the network now has another root key ({now or 'none'}): that is refused.")
@@ -77,6 +77,11 @@ def trust(
         show(f"known here       {facts['known'] or 'not yet'}\nin the network   {now or 'has no root key there'}")
         if now and now != facts["known"]:
             say(f"If {institute} has told you that this is its fingerprint: landbridge trust {institute} {now}")
+
+
+def _check_written(is_written: bool) -> None:
+    if not is_written:
+        raise NotConfigured("What is known of institutes is being changed by another program just now. Try again.")
 
 
 def _show_all(known: dict[str, str], *, json: bool) -> None:

@@ -23,7 +23,7 @@ __all__ = ["Known", "Said", "check_known", "forget", "know", "known_institutes",
 
 _FILE = "known.json"
 _LIMIT_BYTES = 16 * 1024 * 1024
-_LOCK_TIMEOUT_S = 5.0
+_WAIT_S = 5.0
 _UNROOTED = frozenset({SERVICE_INSTITUTE, OWNER_INSTITUTE})  # those of whoever runs the network
 
 
@@ -52,19 +52,19 @@ def known_institutes() -> Known:
         ) from None
 
 
-def know(network: str, institute: str, print_of_root: str) -> None:
-    """Know an institute by the fingerprint of its root key from now on."""
-    _change(network, check_institute(institute), print_of_root)
+def know(network: str, institute: str, print_of_root: str, *, wait_s: float = _WAIT_S) -> bool:
+    """Know an institute by the fingerprint of its root key from now on; False if others kept the file for `wait_s`."""
+    return _change(network, check_institute(institute), print_of_root, wait_s)
 
 
-def _change(network: str, institute: str, print_of_root: str | None) -> None:
+def _change(network: str, institute: str, print_of_root: str | None, wait_s: float) -> bool:
     path = state_dir() / _FILE
     handle = os.open(path.with_name(f"{_FILE}.lock"), os.O_RDWR | os.O_CREAT, 0o600)
     try:
-        deadline = time.monotonic() + _LOCK_TIMEOUT_S
+        deadline = time.monotonic() + wait_s
         while not try_lock(handle):
-            if time.monotonic() > deadline:
-                raise NotConfigured(f"{path} has been in use by another process for {_LOCK_TIMEOUT_S:g} s. End it.")
+            if time.monotonic() >= deadline:
+                return False
             time.sleep(0.005)
         known = known_institutes()
         before = known.get(network, {})
@@ -73,13 +73,14 @@ def _change(network: str, institute: str, print_of_root: str | None) -> None:
             after[institute] = print_of_root
         if after != before:
             private_write(path, json.dumps({**known, network: after}, indent=1, sort_keys=True) + "\n")
+        return True
     finally:
         os.close(handle)
 
 
-def forget(network: str, institute: str) -> None:
-    """Know an institute no longer: the next root key that it proves is learned."""
-    _change(network, institute, None)
+def forget(network: str, institute: str) -> bool:
+    """Know an institute no longer: the next root key that it proves is learned; False as for `know`."""
+    return _change(network, institute, None, _WAIT_S)
 
 
 def check_known(network: str, institute: str, root: str) -> None:

@@ -107,8 +107,7 @@ async def describe(link: Link, where: Address, *, root: str | None = None) -> Mo
         ) from None
     access = link.access
     me = f"{access.institute}/{access.person}"
-    # In a thread: it reads a file, and may write one.
-    said = await asyncio.to_thread(said_by, where, described, network=access.network, me=me, nonce=nonce, root=root)
+    said = said_by(where, described, network=access.network, me=me, nonce=nonce, root=root)
     if said.new_root:
         await _learn(link, where, said.new_root)
     spec = ModuleSpec.from_json(said.value)
@@ -171,4 +170,5 @@ async def _learn(link: Link, where: Address, root: str) -> None:
             f"and the network says that {where.institute} has {shown}. Somebody poses as it, or it has just joined "
             f"anew: ask {where.institute}, and try again."
         )
-    await asyncio.to_thread(know, link.access.network, where.institute, fingerprint(root))
+    # At once or not at all: this loop must not wait. If somebody else writes just now, it is learned the next time.
+    know(link.access.network, where.institute, fingerprint(root), wait_s=0.0)

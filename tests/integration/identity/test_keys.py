@@ -105,7 +105,7 @@ def damage(change):
         lambda text: "[]",
         lambda text: "[" * 100_000,
         damage(lambda content: content.pop("net")),
-        damage(lambda content: content.update(version=2)),
+        damage(lambda content: content.update(version=3)),
         damage(lambda content: content.update(net=content["operator"])),
         damage(lambda content: content.update(net=content["net"][:-1])),
         damage(lambda content: content.update(net=5)),
