@@ -305,6 +305,7 @@ def test_who_is_invited_again_joins_again_in_place_of_the_old_profile(site, gfz)
     invitation = gfz.json("invite", "person", "jan", "--serve", "waves")["invitation"]
     jan.run("join", given=invitation)
     assert jan.json("whoami")["serves"] == ["jan", "waves"]
+    jan.run("join", given=invitation)  # which is used up, but by nobody else
     other = gfz.json("invite", "person", "jane")["invitation"]
     refused = jan.run("join", given=other, code=5)
     assert "of somebody else or of another network" in refused.stderr

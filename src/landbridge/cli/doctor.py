@@ -14,7 +14,7 @@ from ..client.access import Access
 from ..client.link import Link
 from ..client.loop import wait_for
 from ..errors import LandbridgeError, NotConfigured
-from ..hub.access import resolve
+from ..hub.access import chosen_profile, resolve
 from ..hub.serve import is_own_network
 from ..names import Address, parse_address
 from ..protocol import PRESENCE_SILENCE_S
@@ -115,15 +115,16 @@ def _examine(report: _Report, wanted: Address | None, profile: str | None) -> No
 
 
 def _configuration(profile: str | None) -> str:
-    chosen, url = profile or selected_profile(), selected_url()
-    said_by = "--profile" if profile else "LANDBRIDGE_PROFILE"
+    chosen, url = chosen_profile(profile), selected_url()
+    said_by = "from LANDBRIDGE_PROFILE" if selected_profile() else "the only one, as this computer has no network"
+    said_by = "from --profile" if profile else said_by
     at = f", at the address in LANDBRIDGE_URL: {url}" if url else ""
     selected_tls()  # says what is wrong with its files
     if chosen is None:
         return f"no profile is chosen, so the network of this computer is used ({local_dir()}){at}"
     if "/" in chosen:
-        return f"as {chosen} (from {said_by}) on the network of this computer ({local_dir()}){at}"
-    return f"profile {chosen} (from {said_by}): {', '.join(read_profile(chosen).urls)}{at}"
+        return f"as {chosen} ({said_by}) on the network of this computer ({local_dir()}){at}"
+    return f"profile {chosen} ({said_by}): {', '.join(read_profile(chosen).urls)}{at}"
 
 
 def _own_broker(report: _Report) -> str:

@@ -110,7 +110,7 @@ def institute_here(profile: str | None) -> Institute:
         what = f"The keys of the institute of profile {chosen} are not on this computer, so it cannot act for it."
     else:
         what = "Nothing says which institute this is for."
-    which = f"Those of {', '.join(here)} are here: --profile NAME chooses." if here else "None are: landbridge join."
+    which = f"Those of {', '.join(here)} are here: --profile NAME chooses." if here else "It has those of none."
     raise NotConfigured(f"{what} {which}")
 
 

@@ -19,7 +19,15 @@ from ..client.known import check_known, know
 from ..client.link import Link
 from ..client.lookup import call, describe
 from ..client.loop import wait_for
-from ..errors import BrokerUnreachable, LandbridgeError, Malformed, ModuleOffline, NotConfigured, UnknownModule
+from ..errors import (
+    BrokerUnreachable,
+    LandbridgeError,
+    Malformed,
+    ModuleOffline,
+    NotConfigured,
+    PermissionDenied,
+    UnknownModule,
+)
 from ..names import ISSUER_MODULE, Address, check_person
 from ..security import Credentials, Invitation, KeyPair, fingerprint, member_proof, new_key
 from ..settings import checked_url, config_dir, private_read, private_write, profile_name, selected_tls
@@ -130,17 +138,32 @@ def _join_as_person(invitation: Invitation, person: str, name: str, tls: Tls) ->
     if invitation.root is not None:
         check_known(network, institute, invitation.root)
     unfinished = _folder() / f"{name}.joining"
+    key, answer = _let_in(invitation, person, name, tls, unfinished)
+    keep_credentials(name, key.seed, answer, network=network, person=person, institute=institute)
+    if invitation.root is not None:
+        know(network, institute, fingerprint(invitation.root))
+    _write_profile(name, invitation, tls)
+    unfinished.unlink(missing_ok=True)
+
+
+def _let_in(invitation: Invitation, person: str, name: str, tls: Tls, unfinished: Path) -> tuple[KeyPair, object]:
+    """Return the key with which the issuer lets a person in, and its answer."""
+
+    def ask(key: KeyPair) -> object:
+        proof = member_proof(invitation.network, invitation.institute, person, key)
+        return _ask(invitation, tls, {"proof": proof})
+
+    creds = _folder() / f"{name}.creds"
+    if creds.exists() and not unfinished.exists():  # somebody who is in already, perhaps with this very invitation
+        held = KeyPair.from_seed(Credentials.parse(private_read(creds).decode("utf-8", "replace")).seed)
+        with suppress(PermissionDenied):  # of a key that was shut out
+            return held, ask(held)
     if unfinished.exists():
         key = KeyPair.from_seed(private_read(unfinished))
     else:
         key = new_key("user", secrets.token_bytes(32))
         private_write(unfinished, key.seed)
-    answer = _ask(invitation, tls, {"proof": member_proof(network, institute, person, key)})
-    keep_credentials(name, key.seed, answer, network=network, person=person, institute=institute)
-    if invitation.root is not None:
-        know(network, institute, fingerprint(invitation.root))
-    _write_profile(name, invitation, tls)
-    unfinished.unlink()
+    return key, ask(key)
 
 
 def _write_profile(name: str, invitation: Invitation, tls: Tls) -> None:

@@ -142,6 +142,10 @@ class Members:
             )
         if invited.person != person:
             raise PermissionDenied(f"The invitation is for {invited.person}, not for {person}. Join with it as it is.")
+        if public in self.members and self.members[public].revoked:
+            raise PermissionDenied(
+                f"The key of {person} was shut out, so it is not let in again. Join with another one."
+            )
         if len(self.members) >= _MOST:
             raise NotConfigured(f"{charter.institute} has {_MOST:,} members, which is the most there can be.")
         member = Member(person, invited.modules, invited.until, proof, now)

@@ -57,6 +57,7 @@ class Register(RuleBasedStateMachine):
                 invitation not in self.used
                 and offered.person == who
                 and self.now < min(offered.redeem_by, offered.until)
+                and (key.public not in self.members.members or not self.members.members[key.public].revoked)
             )
         )
         try:
