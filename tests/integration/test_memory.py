@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import time
+from pathlib import Path
 
+import landbridge as lb
 from network import Network
 
 CALLS = 100_000
@@ -43,3 +46,29 @@ def test_a_hundred_thousand_calls_leave_no_memory_behind(network: Network) -> No
         # 80,000 calls: two hundred bytes that each of them left would be 16 MB. Gaps between what is kept of the last
         # 20,000 take some MB at first, and no more later.
         assert sizes[-1][name] - sizes[0][name] < 16 * 2**20, sizes
+
+
+def test_cycles_that_functions_leave_are_freed_soon_though_nothing_is_called_any_more(network: Network) -> None:
+    source = """
+        import numpy as np
+        __all__ = ["tangle"]
+
+        class Knot:
+            pass
+
+        def tangle() -> int:
+            knot = Knot()
+            knot.itself, knot.field = knot, np.ones(2**22)
+            return knot.field.nbytes
+    """
+    backend = network.serve(source, "awi/knots")
+    with lb.connect() as net:
+        held = sum(net.awi.knots.tangle() for _ in range(20))
+    deadline = time.monotonic() + 60
+    while resident(backend.pid) > held // 4:
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+
+
+def resident(pid: int) -> int:
+    return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * 4096
