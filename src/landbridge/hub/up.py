@@ -135,7 +135,7 @@ async def run(
                     server, broker = await _start_again(broker, listening)
                     restarted()
                 try:
-                    if server.renew_certificate():
+                    if await asyncio.to_thread(server.renew_certificate):
                         renewed()
                 except (NotConfigured, OSError) as error:
                     _log.error("the broker goes on with the certificate it has: %s", error)
