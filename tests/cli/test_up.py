@@ -80,6 +80,9 @@ TLS = ["--tls-certificate", "broker.pem", "--tls-key", "key.pem"]
         (["--tls-key", "key.pem"], "give both, or neither"),
         (["--tls-client-ca", "ca.pem"], "needs --tls-certificate"),
         ([*TLS, "--unencrypted"], "leave it out"),
+        (["--broker", "nats://192.0.2.1:4222"], "Give tls:// in place of nats://; or --unencrypted"),
+        (["--broker", "tls://hub.example.org", "--broker", "ws://hub.example.org"], "Give wss:// in place of ws://"),
+        (["--broker", "nats://127.0.0.1.example.org"], "could read along"),
     ],
 )
 def test_options_that_would_leave_others_to_read_along_are_refused(empty_env, words, said):

@@ -79,6 +79,9 @@ def test_the_printed_configuration_has_no_secret(operator):
         (("--broker", "nats://127.0.0.1:1", "--port", "4222"), "in their own configuration"),
         (("--broker", "hub"), "must look like nats://HOST:PORT"),
         (("--broker", "nats://127.0.0.1:1"), "Cannot connect to the broker"),
+        (("--broker", "ws://[::1]:1"), "Cannot connect to the broker"),
+        (("--broker", "nats://192.0.2.1:99999"), "must look like nats://HOST:PORT"),
+        (("--broker", "nats://hub.invalid", "--unencrypted"), "Cannot connect to the broker"),
     ],
 )
 def test_servers_that_cannot_be_used_are_told(operator, words, said):

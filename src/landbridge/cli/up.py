@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
+from urllib.parse import urlsplit
 
 from cyclopts import Parameter
 
@@ -66,7 +67,7 @@ def up(
     tls_client_ca
         File with the authorities of which whoever connects must show a certificate.
     unencrypted
-        Listen elsewhere than on this computer without encryption: only behind a proxy that encrypts.
+        Listen elsewhere than on this computer, or use a broker there, without encryption: only where a proxy encrypts.
     print_config
         Print the configuration for a nats-server or a cluster of your own, and end. It holds no secret.
     broker
@@ -78,6 +79,8 @@ def up(
     if broker and (print_config or tls_certificate or address or host != "127.0.0.1" or port or websocket_port):
         raise UsageError("--broker: where those servers listen, and how, is in their own configuration.")
     urls = [checked_url(each, "--broker") for each in broker]
+    if not unencrypted:
+        _check_is_encrypted(urls)
     _check_encryption(host, tls_certificate, tls_key, tls_client_ca, unencrypted)
     if address and not _HOST.fullmatch(address):
         raise UsageError(f"--address {printable(repr(address), 200)}: must be the name of a host, without a port.")
@@ -113,6 +116,17 @@ def _check_encryption(
             f"--host {host}: whoever is on the way could read along, as nothing is encrypted. Give --tls-certificate "
             "and --tls-key; or --unencrypted, if a proxy on this computer or in its own network encrypts."
         )
+
+
+def _check_is_encrypted(urls: Sequence[str]) -> None:
+    for url in urls:
+        parts = urlsplit(url)
+        if parts.scheme in ("nats", "ws") and not _is_near(parts.hostname or ""):
+            raise UsageError(
+                f"--broker {printable(url, 200)}: whoever is on the way could read along, as nothing is encrypted. "
+                f"Give {'tls' if parts.scheme == 'nats' else 'wss'}:// in place of {parts.scheme}://; or --unencrypted, "
+                "if what is in between encrypts."
+            )
 
 
 def _is_near(host: str) -> bool:
