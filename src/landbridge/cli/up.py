@@ -154,18 +154,25 @@ def _chosen(option: str, port: int | None) -> int:
 
 
 async def _up(name: str | None, listening: hub.Listening, urls: Sequence[str], json: bool) -> None:
-    stop = stop_on_signals()
+    stop, told = stop_on_signals(), ""
 
     def ready(broker: RunningBroker) -> None:
+        nonlocal told
+        told = _addresses(broker)
         if json:
             show_json({"event": "ready", **asdict(broker)})
             return
         show(_welcome(broker))
 
-    def restarted() -> None:
+    def restarted(broker: RunningBroker) -> None:
+        nonlocal told
         if json:
-            show_json({"event": "restarted"})
-        say("The broker had ended and has been started again, at the same address.")
+            show_json({"event": "restarted", **asdict(broker)})
+        where = "at the same address."
+        if _addresses(broker) != told:
+            where = f"but not where it was, as somebody has taken its place.\n{_addresses(broker)}"
+        told = _addresses(broker)
+        say(f"The broker had ended and has been started again, {where}")
 
     def renewed() -> None:
         if json:
@@ -179,12 +186,13 @@ async def _up(name: str | None, listening: hub.Listening, urls: Sequence[str], j
     say("The network has ended.")
 
 
+def _addresses(broker: RunningBroker) -> str:
+    others = f"\nOthers reach it at {broker.public_url} (websocket {broker.public_websocket_url})."
+    here = f"{broker.network} runs at {broker.url} (websocket {broker.websocket_url}). Ctrl-C ends it."
+    return here + (others if broker.public_url else "")
+
+
 def _welcome(broker: RunningBroker) -> str:
-    others = f"Others reach it at {broker.public_url} (websocket {broker.public_websocket_url}).\n"
     return (
-        f"{broker.network} runs at {broker.url} (websocket {broker.websocket_url}). Ctrl-C ends it.\n"
-        f"{others if broker.public_url else ''}"
-        "In other terminals:\n"
-        "  landbridge serve FILE.py --as INSTITUTE/MODULE\n"
-        "  landbridge ls"
+        f"{_addresses(broker)}\nIn other terminals:\n  landbridge serve FILE.py --as INSTITUTE/MODULE\n  landbridge ls"
     )

@@ -75,7 +75,7 @@ class Listening:
 async def run(
     ready: Callable[[RunningBroker], None],
     stop: asyncio.Event,
-    restarted: Callable[[], None],
+    restarted: Callable[[RunningBroker], None],
     renewed: Callable[[], None],
     listening: Listening,
     *,
@@ -90,7 +90,7 @@ async def run(
     stop : asyncio.Event
         When to end.
     restarted : callable
-        Told when the broker crashed and has been started again.
+        Given the broker when it crashed and has been started again; elsewhere, if somebody has taken the place.
     renewed : callable
         Told when the broker has been given a new certificate.
     listening : Listening
@@ -132,7 +132,7 @@ async def run(
                 if server.poll() is not None and not stop.is_set():
                     _log.error("the broker ended with exit code %s; starting it again", server.poll())
                     server, broker = await _start_again(broker, listening)
-                    restarted()
+                    restarted(broker)
                 try:
                     if await asyncio.to_thread(server.renew_certificate):
                         renewed()
