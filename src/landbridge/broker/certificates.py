@@ -33,6 +33,7 @@ PINNED = "pinned.pem"
 """What programs of this computer trust: the broker's certificate, without those that signed it and sign others, too."""
 
 _MAX_FILE_BYTES = 1024 * 1024
+_MAX_GREETING_BYTES = 64 * 1024
 _SHOWN_TIMEOUT_S = 5.0
 _NOT_YET, _EXPIRED = 9, 10  # numbers of OpenSSL (x509_vfy.h)
 _FIRST = re.compile(rb"-----BEGIN CERTIFICATE-----.*?-----END CERTIFICATE-----\r?\n?", re.DOTALL)
@@ -132,9 +133,10 @@ def is_shown(config: ServerConfig, url: str) -> bool:
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE  # it is looked at, and nothing is said
     try:
         with socket.create_connection((where.hostname or "", where.port or 0), timeout=_SHOWN_TIMEOUT_S) as stream:
-            while where.scheme == "tls" and (byte := stream.recv(1)) != b"\n":  # it greets before any encryption
-                if not byte:
-                    return False
+            if where.scheme == "tls":  # it greets before any encryption, and what follows must stay in the socket
+                for _ in range(_MAX_GREETING_BYTES):
+                    if stream.recv(1) in (b"\n", b""):
+                        break
             with context.wrap_socket(stream) as encrypted:
                 shown = encrypted.getpeercert(binary_form=True)
     except OSError:
