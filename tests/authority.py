@@ -7,6 +7,12 @@ from pathlib import Path
 from typing import NamedTuple
 
 import trustme
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.x509.oid import NameOID
 
 from landbridge.tls import Tls
 
@@ -37,12 +43,22 @@ class Authority:
         after = datetime.now(UTC) + timedelta(days=-1 if expired else 90)
         before = after - timedelta(days=91)
         issued = self._authority.issue_cert(*names, not_after=after, not_before=before)
+        chain = b"".join(blob.bytes() for blob in issued.cert_chain_pems)
+        return self._written(file, chain, issued.private_key_pem.bytes())
+
+    def issue_of_other_kind(self, key: PrivateKeyTypes, *, file: str = "broker") -> Issued:
+        """Have a certificate signed by a key of whichever kind itself; `file` as for `issue`."""
+        name, now = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")]), datetime.now(UTC)
+        unsigned = x509.CertificateBuilder(
+            name, name, key.public_key(), x509.random_serial_number(), now - timedelta(days=1), now + timedelta(days=9)
+        )
+        algorithm = hashes.SHA256() if isinstance(key, ec.EllipticCurvePrivateKey) else None
+        private = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+        return self._written(file, unsigned.sign(key, algorithm).public_bytes(Encoding.PEM), private)
+
+    def _written(self, file: str, *contents: bytes) -> Issued:
         files = Issued(self.folder / f"{file}.pem", self.folder / f"{file}-key.pem")
-        for target, content in zip(
-            files,
-            (b"".join(blob.bytes() for blob in issued.cert_chain_pems), issued.private_key_pem.bytes()),
-            strict=True,
-        ):
+        for target, content in zip(files, contents, strict=True):
             fresh = target.with_suffix(".fresh")
             fresh.touch(mode=0o600)
             fresh.write_bytes(content)

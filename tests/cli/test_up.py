@@ -6,9 +6,13 @@ import contextlib
 import json
 import os
 import signal
+import socket
 import subprocess
+import time
+from urllib.parse import urlsplit
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric import ec, ed448
 
 from authority import Authority
 from network import COMMAND
@@ -48,7 +52,30 @@ def test_a_second_up_says_where_the_first_one_is(network):
 def test_a_broker_that_crashed_is_started_again_and_that_is_told(empty_env):
     with running_up(empty_env) as (process, ready):
         os.kill(ready["pid"], signal.SIGKILL)
-        assert json.loads(process.stdout.readline()) == {"event": "restarted"}
+        again = json.loads(process.stdout.readline())
+        assert again["pid"] != ready["pid"]
+        assert again == {**again, "event": "restarted", "url": ready["url"], "websocket_url": ready["websocket_url"]}
+        process.terminate()
+        assert "has been started again, at the same address." in process.stderr.read()
+
+
+def test_a_broker_that_had_to_be_started_elsewhere_says_where(empty_env):
+    with running_up(empty_env, "--address", "hub.example.org") as (process, ready), contextlib.ExitStack() as stack:
+        os.kill(ready["pid"], signal.SIGKILL)
+        deadline = time.monotonic() + 10
+        while time.monotonic() < deadline:  # as soon as it has let go of it, and before it is started again
+            with contextlib.suppress(OSError):
+                stack.enter_context(socket.create_server(("127.0.0.1", urlsplit(ready["url"]).port)))
+                break
+        again = json.loads(process.stdout.readline())
+        assert again["event"] == "restarted"
+        assert again["url"] != ready["url"]
+        process.terminate()
+        said = process.stderr.read()
+        assert "but not where it was, as somebody has taken its place" in said
+        assert f"runs at {again['url']}" in said
+        assert f"Others reach it at {again['public_url']}" in said
+        assert "same address" not in said
 
 
 def test_people_are_told_what_to_type_next(empty_env):
@@ -80,6 +107,9 @@ TLS = ["--tls-certificate", "broker.pem", "--tls-key", "key.pem"]
         (["--tls-key", "key.pem"], "give both, or neither"),
         (["--tls-client-ca", "ca.pem"], "needs --tls-certificate"),
         ([*TLS, "--unencrypted"], "leave it out"),
+        (["--broker", "nats://192.0.2.1:4222"], "Give tls:// in place of nats://; or --unencrypted"),
+        (["--broker", "tls://hub.example.org", "--broker", "ws://hub.example.org"], "Give wss:// in place of ws://"),
+        (["--broker", "nats://127.0.0.1.example.org"], "could read along"),
     ],
 )
 def test_options_that_would_leave_others_to_read_along_are_refused(empty_env, words, said):
@@ -100,6 +130,20 @@ def test_a_certificate_that_has_expired_is_told_at_once(empty_env, tmp_path):
     done = subprocess.run([*COMMAND, "up", *words], env=empty_env, capture_output=True, text=True, timeout=60)
     assert done.returncode == 5
     assert "has expired" in done.stderr
+
+
+@pytest.mark.parametrize("kind", [ed448.Ed448PrivateKey.generate, lambda: ec.generate_private_key(ec.SECP256K1())])
+def test_a_renewed_certificate_that_nats_server_does_not_know_ends_nothing(empty_env, tmp_path, kind):
+    authority = Authority(tmp_path / "authority")
+    certificate, key = authority.issue("127.0.0.1")
+    with running_up(empty_env, "--tls-certificate", certificate, "--tls-key", key) as (process, ready):
+        authority.issue_of_other_kind(kind())
+        assert "the broker goes on with the certificate it has" in process.stderr.readline()
+        os.kill(ready["pid"], signal.SIGKILL)
+        again = json.loads(process.stdout.readline())
+        assert (again["event"], again["url"]) == ("restarted", ready["url"])
+        authority.issue("127.0.0.1")
+        assert json.loads(process.stdout.readline()) == {"event": "certificate_renewed"}
 
 
 def test_who_demands_certificates_must_have_one_to_show(empty_env, tmp_path):

@@ -162,7 +162,8 @@ def test_a_broker_that_is_started_again_is_found_again(network):
     with lb.connect() as net:
         assert net.awi.echo.add(1, 2) == 3
         network.kill_broker()
-        assert network.up.next_line() == {"event": "restarted"}
+        again = network.up.next_line()
+        assert (again["event"], again["url"]) == ("restarted", network.up.ready["url"])
         assert net.awi.echo.add.options(timeout_s=60)(2, 3) == 5
     with lb.connect() as net:
         assert net.awi.echo.add(4, 5) == 9

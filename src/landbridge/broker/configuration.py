@@ -89,7 +89,9 @@ def configuration_text(config: ServerConfig, server_name: str) -> str:
     BrokerFailed
         When a key or claims do not look like such; their text is not shown.
     """
-    encryption = _encryption(config)
+    encryption = ""
+    if config.is_encrypted:
+        encryption = _encryption(CERTIFICATE, KEY, CLIENT_CA if config.tls_client_ca else "")
     return f"""\
 server_name: {_quoted(server_name)}
 host: {_quoted(config.host)}
@@ -111,32 +113,34 @@ jetstream {{
 def cluster_configuration_text(config: ServerConfig) -> str:
     """Return the configuration for nats-servers that somebody runs elsewhere, one or a cluster, for the same network.
 
-    What is theirs to decide, such as names, places and encryption, stands there as a comment. There is no secret in it.
+    They read the files that `config` names where they are, and encrypt nothing if it names none. What is theirs to
+    decide, such as names and places, is told by comments. There is no secret in it.
 
     Raises
     ------
     BrokerFailed
         As `configuration_text` does.
     """
-    tls = 'tls { cert_file: "/etc/nats/fullchain.pem", key_file: "/etc/nats/privkey.pem", timeout: 5 }'
     needed = ".".join(map(str, MINIMUM_VERSION))
+    how = "--broker tls" if config.is_encrypted else "--unencrypted --broker nats"
+    files = (config.tls_certificate, config.tls_key, config.tls_client_ca)
+    encryption = _encryption(*(file.as_posix() if file else "" for file in files))
     return f"""\
 # For nats-server {needed} or newer: nats-server -c THIS-FILE. Then, where the keys of the network are:
-#   landbridge up --broker tls://HOST:{int(config.port)}
+#   landbridge up {how}://HOST:{int(config.port)}
 # Each server of a cluster has the same, and a name and a folder of its own.
 
 server_name: "hub-1"
 host: {_quoted(config.host)}
 port: {int(config.port)}
-# Without this, whoever is on the way reads along:
-# {tls}
+{encryption or "# Nothing is encrypted here: a proxy must do it, or whoever is on the way reads along."}
 
 {_LIMITS}
 {_accounts(config, "/var/lib/nats/accounts")}
 jetstream {{
   store_dir: "/var/lib/nats/jetstream"
 }}
-{_websocket(config, f"no_tls: true  # instead, unless a proxy encrypts: {tls}")}
+{_websocket(config, encryption or "no_tls: true")}
 # cluster {{ name: "landbridge", listen: "0.0.0.0:6222", routes: ["nats://hub-2:6222", "nats://hub-3:6222"] }}
 """
 
@@ -188,12 +192,12 @@ websocket {{
 """
 
 
-def _encryption(config: ServerConfig) -> str:
-    if not config.is_encrypted:
+def _encryption(certificate: str, key: str, client_ca: str) -> str:
+    if not (certificate and key):
         return ""
     # On a slow line the usual 2 s are short for a handshake.
-    files = f'tls {{ timeout: 5, cert_file: "{CERTIFICATE}", key_file: "{KEY}"'
-    return files + (f', ca_file: "{CLIENT_CA}", verify: true }}' if config.tls_client_ca else " }")
+    files = f"tls {{ timeout: 5, cert_file: {_quoted(certificate)}, key_file: {_quoted(key)}"
+    return files + (f", ca_file: {_quoted(client_ca)}, verify: true }}" if client_ca else " }")
 
 
 def _check(pattern: re.Pattern[str], text: str, what: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import importlib.metadata
 import json
+import math
 import os
 import re
 import secrets
@@ -13,13 +14,13 @@ import signal
 import socket
 import subprocess
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from ..errors import BrokerFailed, MissingExtra, NotConfigured, printable
-from .certificates import state_of_files, take_over
+from .certificates import is_shown, put_back, state_of_files, take_over
 from .configuration import MINIMUM_VERSION, ServerConfig, configuration_text
 from .lifeline import start_bound
 
@@ -31,7 +32,11 @@ __all__ = ["MINIMUM_VERSION", "Server", "find_server", "start_server"]
 
 _VERSION = re.compile(r"v?(\d{1,6})\.(\d{1,6})\.(\d{1,6})(-\S+)?")
 _SECRET = re.compile(r"eyJ[\w.-]+|\bS[A-Z2-7]{20,}")
+_FAILED = "Failed to reload"
+_RELOAD = re.compile(f"{_FAILED}|Reloaded server")  # what nats-server says at the end of it
 _START_TIMEOUT_S = 20.0
+_RENEWED_TIMEOUT_S, _RENEWED_LOOK_S = 10.0, 0.02
+_TRIED_AGAIN_S, _MOST_TRIED_AGAIN_S = 60.0, 3600.0
 _LOG_TAIL_BYTES = 2000
 
 
@@ -119,6 +124,8 @@ class Server:
     _process: subprocess.Popen[bytes]
     _config: ServerConfig
     _files: object
+    _try_at: float = field(default=math.inf, init=False)
+    _wait_s: float = field(default=_TRIED_AGAIN_S, init=False)
 
     def poll(self) -> int | None:
         """Return its exit code, or None while it runs."""
@@ -127,23 +134,51 @@ class Server:
     def renew_certificate(self) -> bool:
         """Have it use its certificate anew if the files have changed, and return whether it does; nobody is cut off.
 
+        That is known once it shows it, which takes some ms, 10 s at most.
+
         Raises
         ------
         NotConfigured
-            When they cannot be used; it goes on with what it has, and they are looked at when they change again.
+            When it does not take them; it goes on with what it has. They are tried again when they change, or after a
+            minute, then two, up to an hour: what was in the way need not be in the files.
+        OSError
+            When they cannot be copied; as above.
         """
         found = state_of_files(self._config)
-        if found == self._files:
+        if found == self._files and time.monotonic() < self._try_at:
             return False
-        self._files = found
-        if not take_over(self._config, renewed=True):
-            return False
+        if found != self._files:
+            self._wait_s = _TRIED_AGAIN_S
+        self._files, self._try_at = found, time.monotonic() + self._wait_s
+        self._wait_s = min(2 * self._wait_s, _MOST_TRIED_AGAIN_S)
+        is_renewed = take_over(self._config, renewed=True) and self._use_copies()
+        self._try_at = math.inf
+        return is_renewed
+
+    def _use_copies(self) -> bool:
         if not hasattr(signal, "SIGHUP"):
             raise NotConfigured(
                 "Here it takes a new one only when it is started: end landbridge up and start it again."
             )
+        log = self._config.directory.absolute() / "server.log"
+        log_start = log.stat().st_size
         self._process.send_signal(signal.SIGHUP)
-        return True
+        deadline = time.monotonic() + _RENEWED_TIMEOUT_S
+        while not _RELOAD.search(_log_tail(log, log_start)) and time.monotonic() < deadline and self.poll() is None:
+            time.sleep(_RENEWED_LOOK_S)
+        said = _log_tail(log, log_start)
+        # A certificate that stayed, when only another file is new, is shown whether that one was taken or not.
+        if _FAILED not in said and all(is_shown(self._config, url) for url in (self.url, self.websocket_url)):
+            return True
+        put_back(self._config)
+        if self.poll() is not None:
+            return False  # whoever starts it again has it try them
+        if _FAILED not in said:
+            self._process.send_signal(signal.SIGHUP)  # whatever it has read of them
+        raise NotConfigured(
+            f"The broker does not take what is in {self._config.tls_certificate} and the files that belong to it.\n"
+            f"{said}\nHave a certificate issued that it knows, such as one for a key of the kind RSA or P-256."
+        )
 
     def stop(self, timeout_s: float = 5.0) -> None:
         """End it in order; after `timeout_s` by force."""
@@ -178,8 +213,8 @@ def start_server(config: ServerConfig, *, again: bool = False) -> Server:
     config : ServerConfig
         What it is started with.
     again : bool
-        Whether it is started in place of one that crashed: then it may go on with the certificate that one had, if the
-        files are just being renewed.
+        Whether it is started in place of one that crashed: then it may go on with the certificate that one had, or the
+        one before, if the files are just being renewed or it does not start with them.
 
     Raises
     ------
@@ -193,15 +228,24 @@ def start_server(config: ServerConfig, *, again: bool = False) -> Server:
     program = find_server()
     name = f"lb-{secrets.token_hex(16)}"
     text = configuration_text(config, name)
-    directory = config.directory.absolute()
-    _prepare(directory, text)
+    _prepare(config.directory.absolute(), text)
     files: object = state_of_files(config)
     try:
-        take_over(config)
-    except NotConfigured:
+        take_over(config, renewed=again)
+    except (NotConfigured, OSError):
         if not again:
             raise
         files = None  # so that `renew_certificate` tries again, and tells
+    try:
+        return _started(program, config, name, files)
+    except BrokerFailed:
+        if not again or not put_back(config):
+            raise
+        return _started(program, config, name, None)
+
+
+def _started(program: Path, config: ServerConfig, name: str, files: object) -> Server:
+    directory = config.directory.absolute()
     log = directory / "server.log"
     with open(log, "ab") as output:
         log.chmod(0o600)

@@ -20,7 +20,7 @@ import time
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote_to_bytes, urlsplit
 
 from ..errors import NotConfigured, printable
 
@@ -199,15 +199,31 @@ def _parsed(given: str, target: str) -> Proxy:
         host, port = parts.hostname or "", 80 if parts.port is None else parts.port
     except ValueError:
         raise _unusable("it cannot be read as an address") from None
+    if parts.path not in ("", "/") or parts.query or parts.fragment:  # its end may be that of a password
+        raise _unusable("more than an address is there; / ? # in a name or password are written %2F %3F %23")
     if parts.scheme != "http":
         raise _unusable(f"{printable(repr(parts.scheme), 40)} proxies are not known here, only http ones")
-    if not _HOST.fullmatch(host) or not port:
+    if not _HOST.fullmatch(host) or not port or not _may_be_looked_up(host):
         raise _unusable("it names no host and port")
     login = ""
     if parts.username or parts.password:
-        pair = f"{unquote(parts.username or '')}:{unquote(parts.password or '')}"
-        login = base64.b64encode(pair.encode()).decode("ascii")
+        login = _login(parts.username or "", parts.password or "")
     return Proxy(host, port, target, login)
+
+
+def _login(name: str, password: str) -> str:
+    try:  # bytes that are no UTF-8 are sent as they are
+        pair = [unquote_to_bytes(each.encode(errors="surrogateescape")) for each in (name, password)]
+    except UnicodeError:
+        raise _unusable("its name or password is no text") from None
+    return base64.b64encode(b":".join(pair)).decode("ascii")
+
+
+def _may_be_looked_up(host: str) -> bool:
+    try:
+        return bool(host.encode("idna"))  # as the functions for it do
+    except UnicodeError:
+        return False
 
 
 def _unusable(why: str) -> NotConfigured:
@@ -254,7 +270,7 @@ def dial_through(proxy: Proxy, timeout_s: float) -> socket.socket:
     """
     try:
         stream = socket.create_connection((proxy.host, proxy.port), timeout=timeout_s)
-    except OSError as error:
+    except (OSError, UnicodeError) as error:
         raise _not_reached(error) from error
     try:
         stream.sendall(proxy.request())
@@ -299,7 +315,7 @@ async def _connected(loop: asyncio.AbstractEventLoop, proxy: Proxy) -> socket.so
     last: OSError = OSError("its name has no address")
     try:
         found = await loop.getaddrinfo(proxy.host, proxy.port, type=socket.SOCK_STREAM)
-    except OSError as error:
+    except (OSError, UnicodeError) as error:
         raise _not_reached(error) from error
     for family, kind, protocol, _, where in found:
         stream = socket.socket(family, kind, protocol)
@@ -317,12 +333,12 @@ async def _connected(loop: asyncio.AbstractEventLoop, proxy: Proxy) -> socket.so
     raise _not_reached(last) from last
 
 
-def _not_reached(error: OSError) -> ProxyFailed:
+def _not_reached(error: OSError | UnicodeError) -> ProxyFailed:
     if isinstance(error, ConnectionRefusedError):
         why = "nothing listens there"
     elif isinstance(error, TimeoutError):
         why = "no answer in time"
-    elif isinstance(error, socket.gaierror):
+    elif isinstance(error, socket.gaierror | UnicodeError):
         why = "its name is not known"
     else:
         why = printable(error, 200)

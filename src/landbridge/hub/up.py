@@ -41,6 +41,7 @@ _WATCH_S = 0.2
 _RESTART_WAIT_S = 0.2
 _TIDY_S = 60.0
 _PORTS = "ports.json"
+_USUAL_CERTIFICATE, _USUAL_KEY = Path("/etc/nats/fullchain.pem"), Path("/etc/nats/privkey.pem")
 _USUAL_PORT, _USUAL_WEBSOCKET_PORT = 4222, 443
 
 
@@ -74,7 +75,7 @@ class Listening:
 async def run(
     ready: Callable[[RunningBroker], None],
     stop: asyncio.Event,
-    restarted: Callable[[], None],
+    restarted: Callable[[RunningBroker], None],
     renewed: Callable[[], None],
     listening: Listening,
     *,
@@ -84,14 +85,12 @@ async def run(
 
     Parameters
     ----------
-    name : str, optional
-        What it is called from now on.
     ready : callable
         Called once programs can connect.
     stop : asyncio.Event
         When to end.
     restarted : callable
-        Told when the broker crashed and has been started again.
+        Given the broker when it crashed and has been started again; elsewhere, if somebody has taken the place.
     renewed : callable
         Told when the broker has been given a new certificate.
     listening : Listening
@@ -133,9 +132,9 @@ async def run(
                 if server.poll() is not None and not stop.is_set():
                     _log.error("the broker ended with exit code %s; starting it again", server.poll())
                     server, broker = await _start_again(broker, listening)
-                    restarted()
+                    restarted(broker)
                 try:
-                    if server.renew_certificate():
+                    if await asyncio.to_thread(server.renew_certificate):
                         renewed()
                 except (NotConfigured, OSError) as error:
                     _log.error("the broker goes on with the certificate it has: %s", error)
@@ -199,11 +198,22 @@ async def run_beside(
             keeper.cancel()
 
 
-async def configuration(listening: Listening, name: str | None = None) -> str:
+async def configuration(listening: Listening, name: str | None = None, *, encrypted: bool = True) -> str:
     """Return the configuration with which others run nats-servers for the network of this computer; see `run_beside`.
 
     The network is founded if this computer has none.
+
+    Parameters
+    ----------
+    listening : Listening
+        Where the servers listen, and the files that they encrypt with, which are not looked at.
+    name : str, optional
+        What the network is called from now on.
+    encrypted : bool
+        Whether they encrypt; where `listening` names no files, the usual places of such stand for them.
     """
+    if encrypted and listening.certificate is None:
+        listening = replace(listening, certificate=_USUAL_CERTIFICATE, key=_USUAL_KEY)
     directory = local_dir()
     async with keys_lock(directory):
         keys = _keys(directory, name)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import socket
@@ -11,10 +12,12 @@ from dataclasses import replace
 from urllib.parse import urlsplit
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric import ec, ed448
 
 from authority import Authority
 from integration.broker.support import Network, connected, new_key
 from landbridge.broker import find_server, push_account, start_server
+from landbridge.broker.certificates import is_shown
 from landbridge.broker.configuration import MAX_PAYLOAD_BYTES
 from landbridge.broker.launcher import _from_here
 from landbridge.errors import BrokerFailed, BrokerUnreachable, MissingExtra, NotConfigured
@@ -172,6 +175,115 @@ def test_in_place_of_one_that_crashed_it_starts_with_the_certificate_that_one_ha
             server.renew_certificate()
         certificate.write_bytes(content + b"\n")
         assert server.renew_certificate()
+
+
+def copies(folder):
+    """Return what the broker reads, and whom programs of this computer trust."""
+    return {file.name: file.read_bytes() for file in folder.glob("*.pem")}
+
+
+@pytest.mark.parametrize(
+    ("kind", "said"),
+    [
+        (ed448.Ed448PrivateKey.generate, "does not take"),  # only nats-server itself says so
+        (lambda: ec.generate_private_key(ec.SECP256K1()), "Nobody could connect"),
+    ],
+)
+def test_a_certificate_that_nats_server_does_not_know_is_not_taken(network, tmp_path, kind, said):
+    authority = Authority(tmp_path)
+    certificate, key = authority.issue("127.0.0.1")
+    config = network.config(tls_certificate=certificate, tls_key=key)
+    with start_server(config) as server:
+        authority.issue("127.0.0.1")
+        assert server.renew_certificate()
+        kept = copies(network.directory)
+        authority.issue_of_other_kind(kind())
+        with pytest.raises(NotConfigured, match=said):
+            server.renew_certificate()
+        assert copies(network.directory) == kept
+        assert not server.renew_certificate()
+        assert all(is_shown(config, url) for url in (server.url, server.websocket_url))
+        server.kill()
+    with pytest.raises(BrokerFailed):
+        start_server(config)  # it is not that one that has crashed
+
+
+def test_after_a_crash_it_starts_with_the_certificate_before_one_that_it_does_not_know(network, tmp_path):
+    authority = Authority(tmp_path)
+    certificate, key = authority.issue("127.0.0.1")
+    config = network.config(tls_certificate=certificate, tls_key=key)
+    with start_server(config) as server:
+        server.kill()
+    kept = copies(network.directory)
+    authority.issue_of_other_kind(ed448.Ed448PrivateKey.generate())
+    with start_server(config, again=True) as server:
+        assert copies(network.directory) == kept
+        assert is_shown(config, server.url)
+        with pytest.raises(NotConfigured, match="does not take"):
+            server.renew_certificate()
+        authority.issue("127.0.0.1")
+        assert server.renew_certificate()
+        assert is_shown(config, server.websocket_url)
+
+
+def test_a_certificate_that_has_expired_is_not_taken(network, tmp_path):
+    authority = Authority(tmp_path)
+    certificate, key = authority.issue("127.0.0.1")
+    config = network.config(tls_certificate=certificate, tls_key=key)
+    with start_server(config) as server:
+        kept = copies(network.directory)
+        authority.issue("127.0.0.1", expired=True)
+        with pytest.raises(NotConfigured, match=r"broker\.pem has expired"):
+            server.renew_certificate()
+        assert copies(network.directory) == kept
+        server.kill()
+    with start_server(config, again=True) as server:
+        assert copies(network.directory) == kept
+        with pytest.raises(NotConfigured, match="has expired"):
+            server.renew_certificate()
+
+
+def test_authorities_that_nats_server_does_not_know_are_not_taken(network, tmp_path):
+    authority = Authority(tmp_path)
+    certificate, key = authority.issue("127.0.0.1")
+    client_ca = tmp_path / "clients.pem"
+    client_ca.write_bytes(authority.ca.read_bytes())
+    config = network.config(tls_certificate=certificate, tls_key=key, tls_client_ca=client_ca)
+    with start_server(config) as server:
+        kept = copies(network.directory)
+        odd = authority.issue_of_other_kind(ec.generate_private_key(ec.SECP256K1()), file="odd")
+        client_ca.write_bytes(odd.certificate.read_bytes())
+        with pytest.raises(NotConfigured, match="does not take"):
+            server.renew_certificate()
+        assert copies(network.directory) == kept
+
+
+def test_a_renewal_that_fails_for_want_of_space_is_tried_again(network, tmp_path, monkeypatch):
+    authority = Authority(tmp_path)
+    certificate, key = authority.issue("127.0.0.1")
+    config = network.config(tls_certificate=certificate, tls_key=key)
+
+    def full(file, content):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with start_server(config) as server:
+        kept = copies(network.directory)
+        authority.issue("127.0.0.1")
+        with monkeypatch.context() as disk:
+            disk.setattr("landbridge.broker.certificates._write", full)
+            with pytest.raises(OSError, match="No space"):
+                server.renew_certificate()
+            assert not server.renew_certificate()  # nor is it told again five times a second
+            now = time.monotonic()
+            disk.setattr("landbridge.broker.launcher.time.monotonic", lambda: now + 61)
+            with pytest.raises(OSError, match="No space"):
+                server.renew_certificate()
+            disk.setattr("landbridge.broker.launcher.time.monotonic", lambda: now + 61 + 119)
+            assert not server.renew_certificate()
+        assert copies(network.directory) == kept
+        monkeypatch.setattr("landbridge.broker.launcher.time.monotonic", lambda: now + 61 + 121)
+        assert server.renew_certificate()
+        assert is_shown(config, server.url)
 
 
 def test_a_broker_does_not_start_with_files_that_cannot_be_used(network, tmp_path):

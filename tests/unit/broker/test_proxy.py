@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
+import re
 
 import pytest
 
-from landbridge.broker.proxy import Proxy, ProxyFailed, proxy_for
+from landbridge.broker.proxy import Proxy, ProxyFailed, connect_through, dial_through, proxy_for
 from landbridge.errors import NotConfigured
 from landbridge.tls import Tls
 
@@ -88,7 +90,7 @@ def test_brokers_that_need_no_proxy(entries, host, is_named):
 @pytest.mark.parametrize(
     ("given", "shown"),
     [("proxy:8080", "proxy:8080"), ("http://proxy", "proxy:80"), ("http://[fd00::1]:1/", "[fd00::1]:1"),
-     ("HTTP://u:p@proxy:8080/path", "proxy:8080")],
+     ("HTTP://u:p@proxy:8080/", "proxy:8080"), ("http://proxy.:8080", "proxy.:8080")],
 )  # fmt: skip
 def test_addresses_of_proxies(given, shown):
     assert chosen(HTTPS_PROXY=given) == shown
@@ -104,6 +106,15 @@ def test_addresses_of_proxies(given, shown):
         ("http://u:s3cret@pro xy:8080", "no host"),
         ("http://proxy:0", "no host and port"),
         ("http://[s3cret", "cannot be read"),
+        ("http://u:s3cret\ud800@proxy:8080", "no text"),
+        ("http://..:3128", "no host and port"),
+        (f"http://{'a' * 64}.example.org:3128", "no host and port"),
+        ("http://u:12/s3cret@proxy:8080", "%2F"),  # bob's password begins with a number
+        ("http://u:12?s3cret@proxy:8080", "%2F"),
+        ("http://u:12#s3cret@proxy:8080", "%2F"),
+        ("http://s3cret/x@proxy:8080", "%2F"),
+        ("s3cret:x://y@proxy:8080", "%2F"),
+        ("http://proxy:8080/path", "%2F"),
     ],
 )
 def test_what_is_no_proxy_is_refused_and_not_shown(given, said):
@@ -126,6 +137,21 @@ def test_the_request_names_the_broker_and_shows_who_we_are():
     assert base64.b64decode(login.removeprefix("Proxy-Authorization: Basic ")).decode() == "a@b:p:ä"
     assert proxy.login not in repr(proxy)
     assert b"Authorization" not in proxy_for("tls", "hub", 1, Tls(), {"HTTPS_PROXY": "http://p:1"}).request()
+
+
+def test_passwords_in_other_encodings_are_shown_as_they_were_given():
+    for given in ("http://a:p%FC\udcfc@proxy:1", "http://a:\udcfc%FC@proxy:1"):  # as os.environ has what is not UTF-8
+        proxy = proxy_for("wss", "hub", 443, Tls(), {"HTTPS_PROXY": given})
+        login = re.search(rb"Basic (.*)\r\n", proxy.request())[1]
+        assert base64.b64decode(login).lstrip(b"a:p") == b"\xfc\xfc"
+
+
+@pytest.mark.parametrize("host", ["..", "a" * 64])
+def test_a_name_that_cannot_be_one_is_told_as_such(host):
+    with pytest.raises(ProxyFailed, match="its name is not known"):
+        dial_through(Proxy(host, 1, "hub:443"), 5.0)
+    with pytest.raises(ProxyFailed, match="its name is not known"):
+        asyncio.run(connect_through(Proxy(host, 1, "hub:443")))
 
 
 def test_names_of_other_alphabets_are_asked_for_as_the_name_system_knows_them():
