@@ -373,7 +373,7 @@ def check_conditions(running: Running, args: tuple[Any, ...], kwargs: dict[str, 
         elif rule.approve:
             fits = True
         else:
-            running.held = False
+            running.keeps(approve=False)
             return
     if fits:
         return

@@ -101,6 +101,8 @@ class Running:
         Rules of which the arguments must fulfil the conditions of one, if there are any.
     held : bool
         Whether its owner has to accept what comes of it; not any more once it keeps a rule that does not say so.
+    always_held : bool
+        Whether he has to whatever rule it keeps: he has said so since it was let in.
     shows : bool
         Whether its owner wants to see the arguments.
 
@@ -127,7 +129,7 @@ class Running:
     """
 
     __slots__ = (
-        "_begun", "_gate", "_lock", "asking", "call", "fetched", "function", "has_run", "held", "keep", "memory_limit",
+        "_begun", "_gate", "_held", "_lock", "always_held", "asking", "call", "fetched", "function", "has_run", "keep", "memory_limit",
         "method", "pass_answer", "pass_on", "process", "rules", "shown", "shows", "sink", "squeezing", "stop",
         "style", "task", "waits",
     )  # fmt: skip
@@ -146,11 +148,12 @@ class Running:
         squeezing: Squeezing | None = None,
         rules: tuple[Rule, ...] = (),
         held: bool = False,
+        always_held: bool = False,
         shows: bool = False,
     ) -> None:
         self.method = method
         self.rules = rules
-        self.held, self.shows = held, shows
+        self._held, self.always_held, self.shows = held, always_held, shows
         self.shown: dict[str, Any] | None = None
         self.keep = keep
         self.squeezing = squeezing
@@ -185,6 +188,16 @@ class Running:
             if not self._begun:
                 self.call._cancelled = True
             return not self._begun
+
+    @property
+    def held(self) -> bool:
+        """Whether its owner has to accept what comes of it."""
+        return self._held or self.always_held
+
+    def keeps(self, *, approve: bool) -> None:
+        """Take note that the arguments keep a rule, which demands approval or does not."""
+        # A mark of its own, as this is called in a thread: what the owner has said meanwhile is not overwritten.
+        self._held = approve
 
     @property
     def begun(self) -> bool:

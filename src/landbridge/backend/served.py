@@ -111,6 +111,7 @@ class ServedCall:
     """
 
     __slots__ = (
+        "_always_approve",
         "_approve",
         "_asked_at",
         "_at_end",
@@ -172,6 +173,7 @@ class ServedCall:
         self._keep = keep
         self._keeps_late, self._asked_at = False, 0.0
         self._approve, self._shows = approve, shows or approve
+        self._always_approve = False
         self.held: Held | None = None
         self.shown: dict[str, Any] | None = None
         self.verdict: dict[str, str] = {}
@@ -439,6 +441,7 @@ class ServedCall:
             squeezing=None if self._keep or self._approve else squeezing_for(codecs, self._rate),
             rules=() if self.ration is None else self.ration.rules,
             held=self._approve,
+            always_held=self._always_approve,
             shows=self._shows,
         )
         self._runner.run(self._running, frame)
@@ -478,10 +481,13 @@ class ServedCall:
         return self._served is not None and isinstance(self._served.method.function, type)
 
     def approve_from_now(self) -> None:
-        """Have its owner accept what comes of it: he has changed his mind while it runs, or waits to."""
-        self._approve = True
+        """Have its owner accept what comes of it: he has changed his mind while it runs, or waits to.
+
+        The rules that it was let in by may not say so, and it may keep one of them: that counts no more.
+        """
+        self._approve = self._always_approve = self._shows = True
         if self._running is not None:
-            self._running.held = True
+            self._running.always_held = self._running.shows = True
 
     def _hold(self, held: Held) -> bool:
         """Keep what came of the method until its owner has decided; False when he has, or nobody waits for it."""

@@ -467,11 +467,9 @@ class Backend:
                 decision = self._offer.decision(call.caller, member)
                 if not decision.allowed:
                     call.act(call.responder.refuse(PermissionDenied(decision.reason), now))
-                elif (
-                    decision.approve
-                    and all(rule.approve for rule in decision.rules)
-                    and call.responder.target == self._offer.target(member)  # and no question for what was kept
-                ):
+                # And no question for what was kept. Of rules that leave it to the arguments we cannot tell any more
+                # which of them the call keeps: to look at one too many is the safe error.
+                elif decision.approve and call.responder.target == self._offer.target(member):
                     call.approve_from_now()
                     self._approvals.enter(call)
 
