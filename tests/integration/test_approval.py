@@ -646,6 +646,15 @@ def test_what_waits_for_its_turn_when_approval_is_switched_on_is_held_as_what_ru
         assert [call.result(30) for call in calls] == [1, 2]
 
 
+def test_the_limits_of_a_share_without_approval_are_counted_beside_one_with_it(network, ruled):
+    ruled(ALL_HELD + FIRST_FREE + "calls_per_hour = 2\n")
+    with lb.connect("awi/anna") as anna:
+        live = shared(anna)
+        assert [live.mean(5), live.mean(5)] == [2.5, 2.5]
+        call = live.mean.start(5)
+        assert accepted(network, call) == 2.5
+
+
 def test_one_line_shares_with_approval(network, ruled):
     command(network, "share", "geomar/ruled.mean", "awi/*")
     ran = command(network, "share", "geomar/ruled.mean", "awi/anna", "--approve")

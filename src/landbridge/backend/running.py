@@ -74,6 +74,10 @@ class Style(Enum):
 STREAMS = (Style.GENERATOR, Style.ASYNC_GENERATOR)
 
 
+def _first(rules: Sequence[Rule]) -> Rule:
+    return min(rules, key=lambda rule: rule.approve)
+
+
 class Running:
     """A method that runs, or waits to.
 
@@ -103,6 +107,8 @@ class Running:
         Whether its owner has to accept what comes of it; not any more once it keeps a rule that does not say so.
     always_held : bool
         Whether he has to whatever rule it keeps: he has said so since it was let in.
+    counts : callable
+        Counts the call under one of the rules that it keeps, and returns that; raises `Busy` when none has room.
     shows : bool
         Whether its owner wants to see the arguments.
 
@@ -129,9 +135,9 @@ class Running:
     """
 
     __slots__ = (
-        "_begun", "_gate", "_held", "_lock", "always_held", "asking", "call", "fetched", "function", "has_run", "keep", "memory_limit",
-        "method", "pass_answer", "pass_on", "process", "rules", "shown", "shows", "sink", "squeezing", "stop",
-        "style", "task", "waits",
+        "_begun", "_counts", "_gate", "_held", "_lock", "always_held", "asking", "call", "fetched", "function",
+        "has_run", "keep", "memory_limit", "method", "pass_answer", "pass_on", "process", "rules", "shown", "shows",
+        "sink", "squeezing", "stop", "style", "task", "waits",
     )  # fmt: skip
 
     def __init__(
@@ -149,12 +155,14 @@ class Running:
         rules: tuple[Rule, ...] = (),
         held: bool = False,
         always_held: bool = False,
+        counts: Callable[[Sequence[Rule]], Rule] = _first,
         shows: bool = False,
     ) -> None:
         self.method = method
         self.rules = rules
         self._held, self.always_held, self.shows = held, always_held, shows
         self.shown: dict[str, Any] | None = None
+        self._counts = counts
         self.keep = keep
         self.squeezing = squeezing
         self.function = function or method.function
@@ -194,10 +202,10 @@ class Running:
         """Whether its owner has to accept what comes of it."""
         return self._held or self.always_held
 
-    def keeps(self, *, approve: bool) -> None:
-        """Take note that the arguments keep a rule, which demands approval or does not."""
+    def keeps(self, rules: Sequence[Rule]) -> None:
+        """Take note which rules the arguments keep; one of them counts. Raises `Busy` when none has room."""
         # A mark of its own, as this is called in a thread: what the owner has said meanwhile is not overwritten.
-        self._held = approve
+        self._held = self._counts(rules).approve
 
     @property
     def begun(self) -> bool:

@@ -25,7 +25,7 @@ from ..protocol import (
     Send,
     error_to_meta,
 )
-from ..security import Caller
+from ..security import Caller, Rule
 from ..tracing import TraceContext
 from .admission import Admission
 from .context import CurrentCall
@@ -442,9 +442,14 @@ class ServedCall:
             rules=() if self.ration is None else self.ration.rules,
             held=self._approve,
             always_held=self._always_approve,
+            counts=self._keeps_one_of,
             shows=self._shows,
         )
         self._runner.run(self._running, frame)
+
+    def _keeps_one_of(self, rules: Sequence[Rule]) -> Rule:
+        """Count the call under one of the rules that it keeps, in whatever thread its arguments are looked at."""
+        return rules[0] if self.ration is None else self.ration.keep(rules, self._loop.time())
 
     def _rate(self) -> float:
         return self.usage.bytes_per_s

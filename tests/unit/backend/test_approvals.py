@@ -183,8 +183,12 @@ def test_of_an_error_its_text_is_shown_and_of_what_cannot_be_read_that():
 
 
 class Running:
-    def __init__(self, rules, held):
+    def __init__(self, ration, rules, held):
         self.rules, self.held, self.call, self.target, self.caller = rules, held, self, TARGET, ANNA
+        self.ration = ration
+
+    def keeps(self, rules):
+        self.held = self.ration.keep(rules, 0.0).approve
 
     @staticmethod
     def function(first):
@@ -202,7 +206,9 @@ def test_a_result_is_held_unless_a_rule_that_the_call_keeps_does_without(rules, 
     fitting = [rule for rule in rules if not any(each.why_not({"first": first}) for each in rule.conditions)]
     decision = decide(ANNA, "geomar", "geomar/ocean", "mean", rules, approve=per_call)
     ration = Quotas().enter(decision.rules, ANNA, TARGET, 0.0) if decision.rules else None
-    call = Running(() if ration is None else ration.rules, decision.approve if ration is None else ration.approve)
+    call = Running(
+        ration, () if ration is None else ration.rules, decision.approve if ration is None else ration.approve
+    )
     try:
         if call.rules:
             check_conditions(call, (first,), {})
