@@ -655,6 +655,36 @@ def test_the_limits_of_a_share_without_approval_are_counted_beside_one_with_it(n
         assert accepted(network, call) == 2.5
 
 
+def test_what_needs_no_approval_is_answered_however_much_waits(network, ruled):
+    ruled(ALL_HELD + FIRST_FREE)
+    with lb.connect("awi/anna") as anna:
+        live = shared(anna)
+        calls = [live.mean.start(50) for _ in range(100)]
+        waiting(network, 100)
+        assert live.mean(5) == 2.5
+        with pytest.raises(lb.Busy, match="100 calls of awi/anna run or wait for the approval"):
+            live.mean(50)
+        for call in calls:
+            call.cancel()
+
+
+def test_of_a_value_that_is_kept_while_approval_is_switched_on_the_value_is_shown(network, ruled):
+    ruled(FIRST_FREE)
+    with lb.connect("awi/anna") as anna:
+        live = shared(anna)
+        made: list[lb.Reference] = []
+        keeping = threading.Thread(target=lambda: made.append(live.kept.keep(3)), daemon=True)
+        keeping.start()
+        time.sleep(0.5)
+        ruled(ALL_HELD)
+        (one,) = waiting(network)
+        assert (one["arguments"], one["result"]["preview"]) == (None, "[3, 'of the owner']")
+        assert "called with  not noted: it began before approval was asked for\n" in command(network, "approve").stdout
+        command(network, "approve", one["id"])
+        keeping.join(30)
+        assert made.pop().get() == [3, "of the owner"]
+
+
 def test_one_line_shares_with_approval(network, ruled):
     command(network, "share", "geomar/ruled.mean", "awi/*")
     ran = command(network, "share", "geomar/ruled.mean", "awi/anna", "--approve")

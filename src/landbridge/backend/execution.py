@@ -130,8 +130,8 @@ class Execution:
             return running.sink.finished
         # In a list, so that nothing holds the value any more once it has been encoded.
         box = [running.method.lower(self._called(running, frame))]
-        if running.keep is not None:
-            box = [running.keep(box.pop())]
+        if running.keep is not None and (keep := running.take_keep()) is not None:
+            box = [keep(box.pop())]
         parts, size = self._encoded(box, running)
         if size < _LARGE_BYTES or not self._copies:
             return partial(running.sink.result, parts, size)
@@ -179,8 +179,8 @@ class Execution:
         try:
             try:
                 box = [running.method.lower(await self._awaited(running, frame))]
-                if running.keep is not None:
-                    box = [await asyncio.to_thread(running.keep, box.pop())]
+                if running.keep is not None and (keep := running.take_keep()) is not None:
+                    box = [await asyncio.to_thread(keep, box.pop())]
                 outcome = partial(running.sink.result, *await self._encoded_in_loop(box, running))
             except BaseException as error:
                 outcome = partial(running.sink.failed, error_meta(running, error))

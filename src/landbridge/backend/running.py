@@ -98,7 +98,7 @@ class Running:
     function : callable, optional
         What runs, when it is not what `method` says: a method bound to its object.
     keep : callable, optional
-        Takes the value where it stays here, and returns what goes to the caller instead.
+        Takes the value where it stays here, and returns what goes to the caller instead; see `take_keep`.
     squeezing : Squeezing, optional
         How what it gives may be compressed; without it, it never is.
     rules : tuple of Rule
@@ -128,6 +128,8 @@ class Running:
         Its questions to functions of its caller, if it was given any.
     has_run : bool
         Whether its function has been called, in a thread of this process.
+    is_refused : bool
+        Whether there was no room for it under any of the rules that it keeps.
     fetched : list or None
         The values of references among its arguments, in their order, once they were fetched.
     shown : dict of str to object or None
@@ -136,8 +138,8 @@ class Running:
 
     __slots__ = (
         "_begun", "_counts", "_gate", "_held", "_lock", "always_held", "asking", "call", "fetched", "function",
-        "has_run", "keep", "memory_limit", "method", "pass_answer", "pass_on", "process", "rules", "shown", "shows",
-        "sink", "squeezing", "stop", "style", "task", "waits",
+        "has_run", "is_refused", "keep", "memory_limit", "method", "pass_answer", "pass_on", "process", "rules",
+        "shown", "shows", "sink", "squeezing", "stop", "style", "task", "waits",
     )  # fmt: skip
 
     def __init__(
@@ -180,7 +182,7 @@ class Running:
         self.fetched: list[object] | None = None
         self._gate = Gate(_AHEAD_BYTES) if style in STREAMS and not process else None
         self._lock = threading.Lock()
-        self._begun = self.has_run = False
+        self._begun = self.has_run = self.is_refused = False
 
     def begin(self) -> bool:
         """Note that the method's code runs from now on; False when it was interrupted before."""
@@ -197,6 +199,12 @@ class Running:
                 self.call._cancelled = True
             return not self._begun
 
+    def take_keep(self) -> Keep | None:
+        """Return what keeps the value, for whoever does it now, or does it later; None for all others."""
+        with self._lock:
+            keep, self.keep = self.keep, None
+            return keep
+
     @property
     def held(self) -> bool:
         """Whether its owner has to accept what comes of it."""
@@ -205,7 +213,9 @@ class Running:
     def keeps(self, rules: Sequence[Rule]) -> None:
         """Take note which rules the arguments keep; one of them counts. Raises `Busy` when none has room."""
         # A mark of its own, as this is called in a thread: what the owner has said meanwhile is not overwritten.
+        self.is_refused = True
         self._held = self._counts(rules).approve
+        self.is_refused = False
 
     @property
     def begun(self) -> bool:
