@@ -106,14 +106,28 @@ class Model:
 MODULE = "geomar/held"
 
 RULED = """
+import time
 import numpy as np
 import xarray as xr
 import landbridge as lb
 
-__all__ = ["mean", "numbers", "field", "sst"]
+__all__ = ["mean", "slow", "slow_one", "kept", "numbers", "field", "sst"]
 
 def mean(first: int) -> float:
     return first / 2
+
+def slow(first: int) -> float:
+    time.sleep(2)
+    return first / 2
+
+@lb.method(concurrency=1)
+def slow_one(first: int) -> float:
+    return slow(first)
+
+@lb.method(process=True)
+def kept(first: int) -> list:
+    time.sleep(2)
+    return [first, "of the owner"]
 
 def numbers(n: int):
     yield from range(n)
@@ -571,7 +585,7 @@ def test_a_rule_may_ask_for_it_and_another_that_fits_need_not(network, ruled):
 
         live = until(shared)
         # What cannot be looked at before it goes is not shared like that.
-        assert dir(live) == ["field", "mean"]
+        assert dir(live) == ["field", "kept", "mean", "slow", "slow_one"]
         for name in ("numbers", "sst"):
             with pytest.raises(lb.PermissionDenied, match="only if it can look at each result before it goes"):
                 anna._member(f"geomar/ruled.{name}")
@@ -597,6 +611,78 @@ def test_a_rule_may_ask_for_it_and_another_that_fits_need_not(network, ruled):
         with pytest.raises(lb.PermissionDenied, match="does not let"):
             call.result(30)
     (network.folder / "state/landbridge/backends/geomar.ruled/shares.json").unlink()
+
+
+FIRST_FREE = '[[share]]\nwith = ["awi/*"]\narguments.first = { min = 0, max = 10 }\n'
+ALL_HELD = '[[share]]\nwith = ["awi/*"]\napprove = "per-call"\n'
+
+
+def shared(anna, name: str = "geomar/ruled"):
+    def found():
+        with contextlib.suppress(lb.PermissionDenied):
+            return anna[name]
+        return None
+
+    return until(found)
+
+
+@pytest.mark.parametrize("then", [FIRST_FREE.strip() + '\napprove = "per-call"\n', ALL_HELD, FIRST_FREE + ALL_HELD])
+def test_what_waits_for_its_turn_when_approval_is_switched_on_is_held_as_what_runs(network, ruled, then):
+    ruled(FIRST_FREE)
+    with lb.connect("awi/anna") as anna:
+        live = shared(anna)
+        calls = [live.slow_one.start(2), live.slow_one.start(4)]
+        time.sleep(0.5)  # the first one runs, for two seconds, and the other waits for its turn
+        ruled(then)
+        found = waiting(network, 2)
+        by_call = {one["call"]: one for one in found}
+        assert len(by_call) == 2
+        assert sorted(one["result"]["preview"] for one in found) == ["1.0", "2.0"]
+        # What had begun was not noted; what had not is.
+        assert [one["arguments"] for one in found if one["result"]["preview"] == "2.0"] == [{"first": 4}]
+        assert not any(call.done() for call in calls)
+        for one in found:
+            command(network, "approve", one["id"])
+        assert [call.result(30) for call in calls] == [1, 2]
+
+
+def test_the_limits_of_a_share_without_approval_are_counted_beside_one_with_it(network, ruled):
+    ruled(ALL_HELD + FIRST_FREE + "calls_per_hour = 2\n")
+    with lb.connect("awi/anna") as anna:
+        live = shared(anna)
+        assert [live.mean(5), live.mean(5)] == [2.5, 2.5]
+        call = live.mean.start(5)
+        assert accepted(network, call) == 2.5
+
+
+def test_what_needs_no_approval_is_answered_however_much_waits(network, ruled):
+    ruled(ALL_HELD + FIRST_FREE)
+    with lb.connect("awi/anna") as anna:
+        live = shared(anna)
+        calls = [live.mean.start(50) for _ in range(100)]
+        waiting(network, 100)
+        assert live.mean(5) == 2.5
+        with pytest.raises(lb.Busy, match="100 calls of awi/anna run or wait for the approval"):
+            live.mean(50)
+        for call in calls:
+            call.cancel()
+
+
+def test_of_a_value_that_is_kept_while_approval_is_switched_on_the_value_is_shown(network, ruled):
+    ruled(FIRST_FREE)
+    with lb.connect("awi/anna") as anna:
+        live = shared(anna)
+        made: list[lb.Reference] = []
+        keeping = threading.Thread(target=lambda: made.append(live.kept.keep(3)), daemon=True)
+        keeping.start()
+        time.sleep(0.5)
+        ruled(ALL_HELD)
+        (one,) = waiting(network)
+        assert (one["arguments"], one["result"]["preview"]) == (None, "[3, 'of the owner']")
+        assert "called with  not noted: it began before approval was asked for\n" in command(network, "approve").stdout
+        command(network, "approve", one["id"])
+        keeping.join(30)
+        assert made.pop().get() == [3, "of the owner"]
 
 
 def test_one_line_shares_with_approval(network, ruled):

@@ -26,6 +26,7 @@ from ..errors import (
     printable,
 )
 from ..protocol import error_to_meta, raised_to_meta
+from ..security import Rule
 from .asking import Asking
 from .context import CurrentCall, current
 from .interruption import Interrupted
@@ -129,8 +130,8 @@ class Execution:
             return running.sink.finished
         # In a list, so that nothing holds the value any more once it has been encoded.
         box = [running.method.lower(self._called(running, frame))]
-        if running.keep is not None:
-            box = [running.keep(box.pop())]
+        if running.keep is not None and (keep := running.take_keep()) is not None:
+            box = [keep(box.pop())]
         parts, size = self._encoded(box, running)
         if size < _LARGE_BYTES or not self._copies:
             return partial(running.sink.result, parts, size)
@@ -178,8 +179,8 @@ class Execution:
         try:
             try:
                 box = [running.method.lower(await self._awaited(running, frame))]
-                if running.keep is not None:
-                    box = [await asyncio.to_thread(running.keep, box.pop())]
+                if running.keep is not None and (keep := running.take_keep()) is not None:
+                    box = [await asyncio.to_thread(keep, box.pop())]
                 outcome = partial(running.sink.result, *await self._encoded_in_loop(box, running))
             except BaseException as error:
                 outcome = partial(running.sink.failed, error_meta(running, error))
@@ -357,7 +358,8 @@ class Execution:
 def check_conditions(running: Running, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
     """Refuse arguments, those that are not given included, that fulfil the conditions of none of the rules.
 
-    Of those that they fulfil, one that wants no approval is enough.
+    Of those that they fulfil, one that has room is enough; one that wants no approval comes first. The call is counted
+    under it. Raises `Busy` when none has room.
     """
     signature = inspect.signature(running.function)
     bound = signature.bind(*args, **kwargs)
@@ -365,17 +367,16 @@ def check_conditions(running: Running, args: tuple[Any, ...], kwargs: dict[str, 
     for parameter in signature.parameters.values():
         if parameter.kind is parameter.VAR_KEYWORD:
             bound.arguments |= bound.arguments.pop(parameter.name)
-    why, fits = [], False
+    why: list[str] = []
+    kept: list[Rule] = []
     for rule in running.rules:
         reasons = [reason for each in rule.conditions if (reason := each.why_not(bound.arguments))]
         if reasons:
             why.append(" and ".join(reasons))
-        elif rule.approve:
-            fits = True
         else:
-            running.held = False
-            return
-    if fits:
+            kept.append(rule)
+    if kept:
+        running.keeps(kept)
         return
     raise PermissionDenied(
         f"{running.call.target} is shared with {running.call.caller} for some arguments only: {'; or '.join(why)}. Ask "

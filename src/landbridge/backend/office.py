@@ -43,6 +43,12 @@ class Office(Protocol):
     def begins(self, call: ServedCall, frame: memoryview | bytearray) -> None:
         """Take note that a call is about to run with these arguments; raises `Busy` when it may not yet."""
 
+    def admits(self, call: ServedCall) -> None:
+        """Count in a call whose arguments have shown that its owner has to accept what comes of it.
+
+        Raises `Busy` when too much waits for him. Called in threads.
+        """
+
     def ask_owner(self, call: ServedCall) -> None:
         """Show the owner what came of a call, and let it go once he has accepted it."""
 

@@ -22,6 +22,10 @@ _ARGUMENTS_BYTES = 2048
 _TEXT_CHARS = 200
 _PREVIEW_CHARS = 2000
 _NAME_CHARS = 60
+_LEVELS, _ELEMENTS = 4, 20
+_ARGUMENT_LEVELS, _ARGUMENT_ELEMENTS = 2, 6
+"""How much of an argument becomes text: little of it is kept, and it is made for each call before that runs."""
+
 _LONGEST_INTEGER_BITS = 1000
 _FIRST = 5
 _MOST_COUNTED = 10_000_000
@@ -58,7 +62,7 @@ def _argument(value: object) -> Any:
         return value
     if isinstance(value, str):
         return printable(value[: _TEXT_CHARS + 1], _TEXT_CHARS)
-    return _brief(value, _TEXT_CHARS)
+    return _brief(value, _TEXT_CHARS, _argument_repr)
 
 
 def value_shown(value: object, size: int) -> dict[str, Any]:
@@ -77,17 +81,17 @@ def value_shown(value: object, size: int) -> dict[str, Any]:
     elif isinstance(value, str):
         said["preview"] = printable(value, _PREVIEW_CHARS)
     elif "dims" not in said and not _is_table(value):
-        said["preview"] = _brief(value, _PREVIEW_CHARS)
+        said["preview"] = _brief(value, _PREVIEW_CHARS, _value_repr)
     return said
 
 
 class _Brief(reprlib.Repr):
     """Shows little of long values, and looks at no more of them than it shows."""
 
-    def __init__(self) -> None:
+    def __init__(self, levels: int, elements: int) -> None:
         super().__init__()
-        self.maxlevel, self.maxstring, self.maxother, self.maxlong = 4, 200, 200, 100
-        self.maxlist = self.maxtuple = self.maxdict = self.maxset = self.maxfrozenset = self.maxdeque = 20
+        self.maxlevel, self.maxstring, self.maxother, self.maxlong = levels, 200, 200, 100
+        self.maxlist = self.maxtuple = self.maxdict = self.maxset = self.maxfrozenset = self.maxdeque = elements
 
     def repr_int(self, value: int, level: int) -> str:
         """Show a number; Python refuses to write long ones, for which the time grows with the length squared."""
@@ -105,7 +109,12 @@ class _Brief(reprlib.Repr):
         """Show some elements of a set, unsorted: sorting would look at all."""
         if level <= 0:
             return "{…}"
-        return "{" + ", ".join(self.repr1(each, level - 1) for each in islice(value, self.maxset)) + _more(value) + "}"
+        return (
+            "{"
+            + ", ".join(self.repr1(each, level - 1) for each in islice(value, self.maxset))
+            + self._more(value)
+            + "}"
+        )
 
     def repr_frozenset(self, value: Any, level: int) -> str:
         """Show some elements of a set that cannot be changed."""
@@ -119,7 +128,11 @@ class _Brief(reprlib.Repr):
             f"{self.repr1(key, level - 1)}: {self.repr1(each, level - 1)}"
             for key, each in islice(value.items(), self.maxdict)
         )
-        return "{" + ", ".join(pairs) + _more(value) + "}"
+        return "{" + ", ".join(pairs) + self._more(value) + "}"
+
+    def _more(self, value: Any) -> str:
+        left = len(value) - self.maxset
+        return f", … {left:,} more" if left > 0 else ""
 
     def repr_ReferenceData(self, value: wire.ReferenceData, level: int) -> str:
         """Show where the value of a reference is."""
@@ -138,20 +151,16 @@ class _Brief(reprlib.Repr):
         return super().repr_instance(value, level)
 
 
-_brief_repr = _Brief()
+_value_repr = _Brief(_LEVELS, _ELEMENTS)
+_argument_repr = _Brief(_ARGUMENT_LEVELS, _ARGUMENT_ELEMENTS)
 
 
-def _brief(value: object, limit: int) -> str:
+def _brief(value: object, limit: int, brief: _Brief) -> str:
     try:
-        text = _brief_repr.repr(value)
+        text = brief.repr(value)
     except Exception:  # a class of its owner's
         text = f"a {type(value).__name__}, which cannot be shown"
     return printable(text, limit)
-
-
-def _more(value: Any) -> str:
-    left = len(value) - 20
-    return f", … {left:,} more" if left > 0 else ""
 
 
 def _is_large_kind(value: object) -> bool:

@@ -74,6 +74,10 @@ class Style(Enum):
 STREAMS = (Style.GENERATOR, Style.ASYNC_GENERATOR)
 
 
+def _first(rules: Sequence[Rule]) -> Rule:
+    return min(rules, key=lambda rule: rule.approve)
+
+
 class Running:
     """A method that runs, or waits to.
 
@@ -94,13 +98,17 @@ class Running:
     function : callable, optional
         What runs, when it is not what `method` says: a method bound to its object.
     keep : callable, optional
-        Takes the value where it stays here, and returns what goes to the caller instead.
+        Takes the value where it stays here, and returns what goes to the caller instead; see `take_keep`.
     squeezing : Squeezing, optional
         How what it gives may be compressed; without it, it never is.
     rules : tuple of Rule
         Rules of which the arguments must fulfil the conditions of one, if there are any.
     held : bool
         Whether its owner has to accept what comes of it; not any more once it keeps a rule that does not say so.
+    always_held : bool
+        Whether he has to whatever rule it keeps: he has said so since it was let in.
+    counts : callable
+        Counts the call under one of the rules that it keeps, and returns that; raises `Busy` when none has room.
     shows : bool
         Whether its owner wants to see the arguments.
 
@@ -120,6 +128,8 @@ class Running:
         Its questions to functions of its caller, if it was given any.
     has_run : bool
         Whether its function has been called, in a thread of this process.
+    is_refused : bool
+        Whether there was no room for it under any of the rules that it keeps.
     fetched : list or None
         The values of references among its arguments, in their order, once they were fetched.
     shown : dict of str to object or None
@@ -127,9 +137,9 @@ class Running:
     """
 
     __slots__ = (
-        "_begun", "_gate", "_lock", "asking", "call", "fetched", "function", "has_run", "held", "keep", "memory_limit",
-        "method", "pass_answer", "pass_on", "process", "rules", "shown", "shows", "sink", "squeezing", "stop",
-        "style", "task", "waits",
+        "_begun", "_counts", "_gate", "_held", "_lock", "always_held", "asking", "call", "fetched", "function",
+        "has_run", "is_refused", "keep", "memory_limit", "method", "pass_answer", "pass_on", "process", "rules",
+        "shown", "shows", "sink", "squeezing", "stop", "style", "task", "waits",
     )  # fmt: skip
 
     def __init__(
@@ -146,12 +156,15 @@ class Running:
         squeezing: Squeezing | None = None,
         rules: tuple[Rule, ...] = (),
         held: bool = False,
+        always_held: bool = False,
+        counts: Callable[[Sequence[Rule]], Rule] = _first,
         shows: bool = False,
     ) -> None:
         self.method = method
         self.rules = rules
-        self.held, self.shows = held, shows
+        self._held, self.always_held, self.shows = held, always_held, shows
         self.shown: dict[str, Any] | None = None
+        self._counts = counts
         self.keep = keep
         self.squeezing = squeezing
         self.function = function or method.function
@@ -169,7 +182,7 @@ class Running:
         self.fetched: list[object] | None = None
         self._gate = Gate(_AHEAD_BYTES) if style in STREAMS and not process else None
         self._lock = threading.Lock()
-        self._begun = self.has_run = False
+        self._begun = self.has_run = self.is_refused = False
 
     def begin(self) -> bool:
         """Note that the method's code runs from now on; False when it was interrupted before."""
@@ -185,6 +198,24 @@ class Running:
             if not self._begun:
                 self.call._cancelled = True
             return not self._begun
+
+    def take_keep(self) -> Keep | None:
+        """Return what keeps the value, for whoever does it now, or does it later; None for all others."""
+        with self._lock:
+            keep, self.keep = self.keep, None
+            return keep
+
+    @property
+    def held(self) -> bool:
+        """Whether its owner has to accept what comes of it."""
+        return self._held or self.always_held
+
+    def keeps(self, rules: Sequence[Rule]) -> None:
+        """Take note which rules the arguments keep; one of them counts. Raises `Busy` when none has room."""
+        # A mark of its own, as this is called in a thread: what the owner has said meanwhile is not overwritten.
+        self.is_refused = True
+        self._held = self._counts(rules).approve
+        self.is_refused = False
 
     @property
     def begun(self) -> bool:

@@ -25,7 +25,7 @@ from ..protocol import (
     Send,
     error_to_meta,
 )
-from ..security import Caller
+from ..security import Caller, Rule
 from ..tracing import TraceContext
 from .admission import Admission
 from .context import CurrentCall
@@ -107,11 +107,17 @@ class ServedCall:
     lane_reply : str
         Where the caller last said that it takes parts of long values.
     arguments_bytes : int
-        Size of the arguments, once they are whole; they are held until the call has ended.
+        Size of the arguments, once they are whole.
+    arguments_held : int
+        What of them is held: all, until the call has ended or waits for its owner.
+    has_ended : bool
+        Whether nothing will happen any more.
     """
 
     __slots__ = (
+        "_always_approve",
         "_approve",
+        "_approved",
         "_asked_at",
         "_at_end",
         "_began",
@@ -120,6 +126,7 @@ class ServedCall:
         "_held",
         "_holds",
         "_keep",
+        "_keeping",
         "_keeps_late",
         "_last_progress",
         "_loop",
@@ -132,10 +139,12 @@ class ServedCall:
         "_turn_at",
         "arguments_bytes",
         "arguments_digest",
+        "arguments_held",
         "bytes_out",
         "call_id",
         "caller",
         "counts",
+        "has_ended",
         "held",
         "lane_reply",
         "ration",
@@ -170,8 +179,10 @@ class ServedCall:
         shows: bool = False,
     ) -> None:
         self._keep = keep
-        self._keeps_late, self._asked_at = False, 0.0
+        self._keeps_late = self._keeping = self._approved = False
+        self._asked_at = 0.0
         self._approve, self._shows = approve, shows or approve
+        self._always_approve = False
         self.held: Held | None = None
         self.shown: dict[str, Any] | None = None
         self.verdict: dict[str, str] = {}
@@ -205,7 +216,8 @@ class ServedCall:
         self._frame: memoryview | bytearray | None = None
         self._entered = 0
         self._turn_at = 0.0
-        self.arguments_bytes = 0
+        self.arguments_bytes = self.arguments_held = 0
+        self.has_ended = False
         self._held: list[int] = []
         self._holds = False
         self._last_progress = 0.0
@@ -226,7 +238,7 @@ class ServedCall:
         if rate := self.responder.out.measured():
             self.usage.learn_rate(rate)
 
-    def _broken(self, error: Exception) -> None:
+    def _broken(self, error: BaseException) -> None:
         incident, responder = secrets.token_hex(4), self.responder
         _log.error("incident %s: a call of %s could not be served", incident, responder.target, exc_info=error)
         text = f"{responder.target} could not be run: {type(error).__name__} at its backend (incident {incident})."
@@ -239,6 +251,7 @@ class ServedCall:
             self._end()
 
     def _end(self) -> None:
+        self.has_ended = True
         self._note_shown()
         self.held = None
         self._running = None  # it knows us, too; so both can go at once
@@ -328,7 +341,8 @@ class ServedCall:
 
     def _run(self, frame: memoryview | bytearray) -> None:
         self.arguments_bytes = len(frame)
-        self.usage.held_bytes += self.arguments_bytes
+        self.arguments_held = self.arguments_bytes
+        self.usage.held_bytes += self.arguments_held
         self.counts.bytes_in += self.arguments_bytes
         if self._served is None:
             self._answer_description(frame)
@@ -439,9 +453,18 @@ class ServedCall:
             squeezing=None if self._keep or self._approve else squeezing_for(codecs, self._rate),
             rules=() if self.ration is None else self.ration.rules,
             held=self._approve,
+            always_held=self._always_approve,
+            counts=self._keeps_one_of,
             shows=self._shows,
         )
         self._runner.run(self._running, frame)
+
+    def _keeps_one_of(self, rules: Sequence[Rule]) -> Rule:
+        """Count the call under one of the rules that it keeps, in whatever thread its arguments are looked at."""
+        rule = rules[0] if self.ration is None else self.ration.keep(rules, self._loop.time())
+        if rule.approve:
+            self._office.admits(self)
+        return rule
 
     def _rate(self) -> float:
         return self.usage.bytes_per_s
@@ -478,10 +501,16 @@ class ServedCall:
         return self._served is not None and isinstance(self._served.method.function, type)
 
     def approve_from_now(self) -> None:
-        """Have its owner accept what comes of it: he has changed his mind while it runs, or waits to."""
-        self._approve = True
-        if self._running is not None:
-            self._running.held = True
+        """Have its owner accept what comes of it: he has changed his mind while it runs, or waits to.
+
+        The rules that it was let in by may not say so, and it may keep one of them: that counts no more.
+        """
+        self._approve = self._always_approve = self._shows = True
+        running = self._running
+        if running is not None:
+            running.always_held = running.shows = True
+            if running.take_keep() is not None:
+                self._keeps_late = True  # once he has accepted it
 
     def _hold(self, held: Held) -> bool:
         """Keep what came of the method until its owner has decided; False when he has, or nobody waits for it."""
@@ -490,6 +519,8 @@ class ServedCall:
         self._note_shown()
         self._running = None  # its code has ended
         self._leave()
+        self.usage.held_bytes -= self.arguments_held  # nothing has them any more
+        self.arguments_held = 0
         self.held, self._asked_at = held, self._loop.time()
         self.act(self.responder.awaits_approval(self._asked_at))
         if self.responder.phase is Phase.RUNNING:
@@ -505,6 +536,7 @@ class ServedCall:
         held, self.held = self.held, None
         if held is None:
             return
+        self._approved = True
         if held.error is None:
             self.result(held.parts, held.size)
         else:
@@ -531,11 +563,18 @@ class ServedCall:
 
     def result(self, parts: Parts, size: int) -> None:
         """Send the value."""
-        if self.needs_approval and not self._makes_object and self._hold(Held(parts, size, None)):
-            return
-        if self._keep is not None and self._keeps_late:
-            keep, self._keep = self._keep, None
-            self._loop.run_in_executor(None, self._keep_foreign, keep, parts)
+        if self.needs_approval and not self._makes_object and not self._approved:
+            if self._keep is not None and (self._keeping or not self._keeps_late):
+                self._refuse_unseen()
+                return
+            if self._hold(Held(parts, size, None)):
+                return
+        if self._keep is not None and self._keeps_late and not self._keeping:
+            self._keeping = True
+            try:
+                self._loop.run_in_executor(None, self._keep_foreign, self._keep, parts)
+            except RuntimeError as error:  # no thread is to be had
+                self._not_kept(error)
             return
         self._count_out(size)
         self.act(self.responder.result(parts, size, self._loop.time()))
@@ -546,8 +585,26 @@ class ServedCall:
             instead = wire.encode(keep(wire.decode(wire.joined(parts))))
         except LandbridgeError as error:
             self._runner.mailbox.post(self.failed, error_to_meta(error))
+        except BaseException as error:  # no memory for the copy, say: nobody else would end the call
+            self._runner.mailbox.post(self._not_kept, error)
         else:
             self._runner.mailbox.post(self.result, instead, wire.size_bytes(instead))
+
+    def _not_kept(self, error: BaseException) -> None:
+        self._note_shown()
+        self._running = None  # its code has ended
+        self._broken(error)
+
+    def _refuse_unseen(self) -> None:
+        """Refuse a value that was kept before its owner wanted to see it: what would go is a name for it."""
+        self._note_shown()
+        self._running = None  # its code has ended
+        owner = self.responder.target.partition("/")[0]
+        text = (
+            f"{owner} wants to see what comes of {self.responder.target} since the value of this call was kept, and "
+            "cannot see it any more. Call it again."
+        )
+        self.act(self.responder.refuse(PermissionDenied(text), self._loop.time()))
 
     def finished(self) -> None:
         """Tell that the stream has ended."""
@@ -555,7 +612,8 @@ class ServedCall:
 
     def failed(self, meta: dict[str, Any]) -> None:
         """Send the error."""
-        if self.needs_approval and meta["code"] not in _BEFORE_IT_RAN and self._hold(Held((), 0, meta)):
+        has_run = meta["code"] not in _BEFORE_IT_RAN and (self._running is None or not self._running.is_refused)
+        if has_run and self.needs_approval and self._hold(Held((), 0, meta)):
             return
         self.act(self.responder.failed(meta, self._loop.time()))
 

@@ -430,7 +430,9 @@ class Backend:
         if served is not None:
             for admission in served.admissions:
                 admission.check_room(caller)
-        if decision.approve:
+        # Where the arguments decide whether it needs approval, that is counted once they have been looked at.
+        is_counted = decision.approve and all(rule.approve for rule in decision.rules)
+        if is_counted:
             self._approvals.check_room(target, caller)
         ration = self._oversight.ration(decision, caller, target, self._loop.time())
         call = ServedCall(
@@ -452,7 +454,7 @@ class Backend:
         self._calls[call_id] = self._young[call_id] = call
         call.usage.enter(call)
         call.counts.begun += 1
-        if call.needs_approval:
+        if is_counted:
             self._approvals.enter(call)
         return call
 
@@ -467,17 +469,19 @@ class Backend:
                 decision = self._offer.decision(call.caller, member)
                 if not decision.allowed:
                     call.act(call.responder.refuse(PermissionDenied(decision.reason), now))
-                elif (
-                    decision.approve
-                    and all(rule.approve for rule in decision.rules)
-                    and call.responder.target == self._offer.target(member)  # and no question for what was kept
-                ):
+                # And no question for what was kept. Of rules that leave it to the arguments we cannot tell any more
+                # which of them the call keeps: to look at one too many is the safe error.
+                elif decision.approve and call.responder.target == self._offer.target(member):
                     call.approve_from_now()
                     self._approvals.enter(call)
 
     def begins(self, call: ServedCall, frame: memoryview | bytearray) -> None:
         """Take note that a call is about to run; raises `Busy` when that must be written down and cannot be."""
         self._oversight.begins(call, frame)
+
+    def admits(self, call: ServedCall) -> None:
+        """Count in a call whose outcome has to be accepted, as its arguments have shown; called in threads."""
+        self._approvals.admit(call)
 
     def ask_owner(self, call: ServedCall) -> None:
         """Show the owner what came of a call, and let it go once he has accepted it."""

@@ -47,6 +47,10 @@ class RefusalLog:
         self._log = log
         self._seen: dict[str, tuple[float, int]] = {}
 
+    def is_due(self, source: str, now: float) -> bool:
+        """Whether a line about `source` would be written now."""
+        return now - self._seen.get(source, (-self.EVERY_S, 0))[0] >= self.EVERY_S
+
     def note(self, source: str, what: str, now: float) -> None:
         """Take note of something that `source` brought about; `what` says what, and why."""
         last, silent = self._seen.get(source, (-self.EVERY_S, 0))
@@ -104,7 +108,7 @@ class Usage:
         self.calls -= 1
         self.streams -= call.style in STREAMS or call.call_id in self._asking
         self._asking.discard(call.call_id)
-        self.held_bytes -= call.arguments_bytes + self._held.pop(call.call_id, 0)
+        self.held_bytes -= call.arguments_held + self._held.pop(call.call_id, 0)
 
     def check_may_ask(self, call: ServedCall) -> None:
         """Note that a call asks its caller, who alone decides how long it waits; raises `Busy`."""

@@ -119,14 +119,20 @@ def _ask(each: Pending, *, json: bool) -> bool:
 
 def _answer(question: str) -> str | None:
     if sys.stdin.isatty():
-        import termios
-
-        # What was typed before it could be read is no answer to it.
-        with contextlib.suppress(termios.error):
-            termios.tcflush(sys.stdin, termios.TCIFLUSH)
+        _forget_typed()
     sys.stderr.write(question)
     sys.stderr.flush()
     return sys.stdin.readline() or None
+
+
+def _forget_typed() -> None:
+    """What was typed before it could be read is no answer to it."""
+    try:
+        import termios
+    except ImportError:  # on Windows
+        return
+    with contextlib.suppress(termios.error):
+        termios.tcflush(sys.stdin, termios.TCIFLUSH)
 
 
 def _what(said: dict[str, Any]) -> str:
@@ -136,7 +142,9 @@ def _what(said: dict[str, Any]) -> str:
 def _text(said: dict[str, Any]) -> str:
     """Return what people read of something that waits; all that callers have chosen in it is made harmless."""
     arguments, result = (found if isinstance(found := said.get(name), dict) else {} for name in ("arguments", "result"))
-    given = ", ".join(f"{name}={json_text(value)}" for name, value in arguments.items())
+    given = ", ".join(f"{name}={json_text(value)}" for name, value in arguments.items()) or "nothing"
+    if said.get("arguments", {}) is None:
+        given = "not noted: it began before approval was asked for"
     size = result.get("bytes")
     facts = [str(result.get("type", "")), f"{size:,} bytes" if isinstance(size, int) else ""]
     shape = result.get("dims") or result.get("shape")
@@ -149,7 +157,7 @@ def _text(said: dict[str, Any]) -> str:
     return "\n".join(
         [
             f"{safe(said['id'])}  {_what(said)}, since {safe(said.get('since'))}",
-            f"  called with  {clip(safe(given), _ARGUMENTS_COLUMNS) or 'nothing'}",
+            f"  called with  {clip(safe(given), _ARGUMENTS_COLUMNS)}",
             f"  would get    {clip(safe(', '.join(filter(None, facts))), _ARGUMENTS_COLUMNS)}",
             textwrap.indent(safe(str(result.get("preview", ""))), "    "),
         ]

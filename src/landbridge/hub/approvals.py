@@ -115,8 +115,9 @@ class Pending:
     Attributes
     ----------
     said : dict
-        What its backend says of it: ``id``, ``module``, ``member``, ``caller``, ``call``, ``since``, ``arguments``, and
-        of the ``result`` its ``type``, ``bytes``, ``preview`` and, where there are such, ``shape`` and ``dtype``.
+        What its backend says of it: ``id``, ``module``, ``member``, ``caller``, ``call``, ``since``,
+        ``arguments`` (None when they were not noted), and of the ``result`` its ``type``, ``bytes``,
+        ``preview`` and, where there are such, ``shape`` and ``dtype``.
     """
 
     said: dict[str, Any]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 
 import pytest
 from hypothesis import given
@@ -45,6 +46,7 @@ class Call:
 
     target = TARGET
     shown = None
+    has_ended = False
     member = "mean"
 
     def __init__(self, call_id, approvals, size=8, caller=ANNA, error=None):
@@ -130,12 +132,89 @@ def test_how_many_may_wait_and_how_much():
             approvals.check_room(TARGET, Caller("gfz", "tom"))
         approvals.leave(calls[0])
         approvals.check_room(TARGET, ANNA)
-        calls[1].held = Held(calls[1].held.parts, 600, None)
-        approvals.ask(calls[1], loop)
-        calls[2].held = Held(calls[2].held.parts, 600, None)
-        approvals.ask(calls[2], loop)
-        assert calls[2].became.startswith("busy:")
-        await laid(desk, 1)
+        for call, size in ((calls[1], 200), (calls[2], 200), (calls[3], 50)):
+            call.held = Held(call.held.parts, size, None)
+            approvals.ask(call, loop)
+        assert [call.became for call in calls if call.became] == [calls[2].became]
+        # How long it is, nobody has approved.
+        assert "no more than 250 bytes for awi/anna wait for the approval" in calls[2].became
+        assert "200" not in calls[2].became
+        await laid(desk, 2)
+
+    running(test)
+
+
+def test_a_call_is_refused_before_it_runs_when_what_waits_has_no_room():
+    async def test(desk, approvals, loop):
+        people = [Caller("awi", f"p{number}") for number in range(4)]
+        for caller in people:
+            approvals.check_room(TARGET, caller)
+            approvals.ask(Call(caller.person, approvals, 250, caller), loop)
+            with pytest.raises(Busy, match=f"250 bytes for {caller} wait for the approval"):
+                approvals.check_room(TARGET, caller)
+        with pytest.raises(Busy, match="1,000 bytes wait for the approval"):
+            approvals.check_room(TARGET, ANNA)
+        await laid(desk, 4)
+        desk.decided = [Verdict(item, False) for item in desk.there]
+        approvals.look(loop.time())
+        approvals.check_room(TARGET, people[0])
+
+    running(test)
+
+
+def test_a_call_whose_arguments_show_that_it_needs_approval_is_counted_then_and_once():
+    async def test(desk, approvals, loop):
+        calls = [Call(f"{number}", approvals) for number in range(WAITING_EACH)]
+        approvals.admit(calls[0])
+        further = Call("further", approvals)
+        approvals.leave(further)
+        with pytest.raises(Busy, match="100 calls of awi/anna"):
+            approvals.admit(further)
+        approvals.leave(calls[0])
+        further.has_ended = True
+        approvals.admit(further)
+        approvals.check_room(TARGET, ANNA)
+        further.has_ended = False
+        approvals.admit(further)
+        with pytest.raises(Busy, match="100 calls of awi/anna"):
+            approvals.check_room(TARGET, ANNA)
+
+    running(test)
+
+
+def test_what_comes_soon_after_something_else_is_told_too(caplog):
+    async def test(desk, approvals, loop):
+        began = loop.time()
+        calls = [Call(name, approvals) for name in "abcd"]
+        for call in calls:
+            approvals.ask(call, loop)
+        approvals.look(began + 9)
+        assert len(caplog.records) == 1
+        approvals.leave(calls[1])
+        approvals.look(loop.time() + 10.1)
+        approvals.look(loop.time() + 30)
+        assert [record.getMessage() for record in caplog.records] == [
+            "awi/anna: what came of geomar/ocean.mean waits for you: landbridge approve",
+            "awi/anna: what came of geomar/ocean.mean and of 1 more of his calls waits for you: landbridge approve",
+        ]
+
+    running(test)
+
+
+def test_values_are_looked_at_in_one_thread_and_in_none_of_those_that_are_for_all():
+    async def test(desk, approvals, loop):
+        seen, lay = set(), desk.lay
+
+        def note(item, said):
+            seen.add(threading.current_thread())
+            lay(item, said)
+
+        desk.lay = note
+        for number in range(8):
+            approvals.ask(Call(f"{number}", approvals), loop)
+        await laid(desk, 8)
+        assert len(seen) == 1
+        assert loop._default_executor is None
 
     running(test)
 
@@ -183,8 +262,12 @@ def test_of_an_error_its_text_is_shown_and_of_what_cannot_be_read_that():
 
 
 class Running:
-    def __init__(self, rules, held):
+    def __init__(self, ration, rules, held):
         self.rules, self.held, self.call, self.target, self.caller = rules, held, self, TARGET, ANNA
+        self.ration = ration
+
+    def keeps(self, rules):
+        self.held = self.ration.keep(rules, 0.0).approve
 
     @staticmethod
     def function(first):
@@ -202,7 +285,9 @@ def test_a_result_is_held_unless_a_rule_that_the_call_keeps_does_without(rules, 
     fitting = [rule for rule in rules if not any(each.why_not({"first": first}) for each in rule.conditions)]
     decision = decide(ANNA, "geomar", "geomar/ocean", "mean", rules, approve=per_call)
     ration = Quotas().enter(decision.rules, ANNA, TARGET, 0.0) if decision.rules else None
-    call = Running(() if ration is None else ration.rules, decision.approve if ration is None else ration.approve)
+    call = Running(
+        ration, () if ration is None else ration.rules, decision.approve if ration is None else ration.approve
+    )
     try:
         if call.rules:
             check_conditions(call, (first,), {})

@@ -74,6 +74,25 @@ def test_arguments_in_short(value, shown):
     assert arguments_shown({"first": value}) == {"first": shown}
 
 
+def test_little_of_an_argument_becomes_text():
+    looked_at = []
+
+    class Note:
+        def __repr__(self):
+            looked_at.append(self)
+            return "a note"
+
+    assert value_shown([[Note()] * 20] * 20, 5)
+    assert len(looked_at) == 400
+    looked_at.clear()
+    assert arguments_shown({"first": [[Note()] * 20] * 20})["first"].startswith("[[a note, a note,")
+    assert len(looked_at) <= 36
+    assert arguments_shown({"first": [[[1]]], "second": {n: n for n in range(9)}}) == {
+        "first": "[[[...]]]",
+        "second": "{0: 0, 1: 1, 2: 2, 3: 3, 4: 4, 5: 5, … 3 more}",
+    }
+
+
 def test_more_arguments_than_are_shown_are_counted():
     shown = arguments_shown({f"a{number}": "x" * 150 for number in range(100)})
     assert shown["…"] == f"{100 - (len(shown) - 1)} more"

@@ -60,7 +60,57 @@ def test_the_rule_that_has_room_counts_and_conditions_only_where_nothing_is_free
     assert quotas.enter([bound, small, large], ANNA, TARGET, 0.0).rules == ()
     assert quotas.enter([bound, small, large], ANNA, TARGET, 0.0).rules == ()
     # Both are used up: what is left is what holds for some arguments.
-    assert quotas.enter([bound, small, large], ANNA, TARGET, 0.0).rules == (bound,)
+    ration = quotas.enter([bound, small, large], ANNA, TARGET, 0.0)
+    assert ration.rules == (bound, small, large)
+    assert ration.keep([bound, small, large], 0.0) is bound
+    with pytest.raises(Busy, match="2 calls an hour") as caught:  # for what others are needed, there is room later
+        quotas.enter([bound, small, large], ANNA, TARGET, 0.0).keep([small, large], 0.0)
+    assert caught.value.retry_after_s == pytest.approx(1800)
+
+
+HELD = Rule("awi/*", approve=True)
+FIRST = (Condition("first", 0, 10),)
+
+
+@pytest.mark.parametrize(
+    "limited",
+    [
+        Rule("awi/*", conditions=FIRST, calls_per_hour=2),
+        Rule("awi/*", conditions=FIRST, concurrent=2),
+        Rule("awi/*", conditions=FIRST, bytes_per_hour=150),
+    ],
+)
+@pytest.mark.parametrize("order", [1, -1])
+def test_a_call_is_counted_under_the_rule_that_it_keeps_and_held_when_that_is_used_up(limited, order):
+    quotas, rules = Quotas(), [HELD, limited][::order]
+    for turn in range(4):
+        ration = quotas.enter(rules, ANNA, TARGET, 0.0)
+        assert ration.approve
+        assert ration.keep(rules, 0.0) is (limited if turn < 2 else HELD)
+        if limited.concurrent is None:
+            ration.end(100, 0.0)
+    # What keeps another one uses nothing of it.
+    assert quotas.enter(rules, BOB, TARGET, 0.0).keep([HELD], 0.0) is HELD
+    assert quotas.enter(rules, BOB, TARGET, 0.0).keep(rules, 0.0) is limited
+
+
+def test_what_keeps_one_rule_only_waits_for_that_one():
+    low, high = Rule("awi/*", conditions=FIRST), Rule("awi/*", conditions=FIRST * 2, calls_per_hour=1)
+    quotas = Quotas()
+    quotas.enter([low, high], ANNA, TARGET, 0.0).keep([high], 0.0)
+    with pytest.raises(Busy, match="1 calls an hour") as caught:
+        quotas.enter([low, high], ANNA, TARGET, 0.0).keep([high], 0.0)
+    assert caught.value.retry_after_s == pytest.approx(3600)
+    quotas.enter([low, high], ANNA, TARGET, 0.0).keep([low, high], 0.0)
+
+
+def test_a_call_that_has_ended_before_its_arguments_were_looked_at_takes_no_place():
+    rules = [HELD, Rule("awi/*", conditions=FIRST, concurrent=1)]
+    quotas = Quotas()
+    ended = quotas.enter(rules, ANNA, TARGET, 0.0)
+    ended.end(0, 0.0)
+    ended.keep(rules, 0.0)
+    assert quotas.enter(rules, ANNA, TARGET, 0.0).keep(rules, 0.0) is rules[1]
 
 
 def test_who_has_used_nothing_for_long_is_forgotten_and_who_runs_is_not():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import sys
 import threading
 
 import pytest
@@ -39,7 +40,8 @@ class Office:
         self.open: set[str] = set()
         self.calls: dict[str, ServedCall] = {}
         self.outcomes: dict[str, str] = {}
-        self.changed = asyncio.Event()
+        self.changed, self.asked = asyncio.Event(), asyncio.Event()
+        self.how: dict[str, object] = {}  # what else calls are begun with
         self.method = read_module("lab/work", "", {"wait": self._wait})[1]["wait"]
 
     def _wait(self, data: bytes = b"", steps: int = 0) -> str:
@@ -59,6 +61,12 @@ class Office:
     def begins(self, call, frame):
         pass
 
+    def admits(self, call):
+        pass
+
+    def ask_owner(self, call):
+        self.asked.set()
+
     def forget(self, call):
         if call.call_id in self.open:
             self.open.remove(call.call_id)
@@ -70,7 +78,7 @@ class Office:
         call = ServedCall(
             TARGET, "0" * 32, Served(self.method, Style.FUNCTION, None, admissions=admissions), ANNA, name,
             usage=self.usage, counts=self.counts, trace=None, runner=self.runner, office=self,
-            loop=asyncio.get_running_loop(), reply=name,
+            loop=asyncio.get_running_loop(), reply=name, **self.how,
             at_end=lambda outcome: self.outcomes.__setitem__(name, outcome),
         )  # fmt: skip
         self.open.add(name)
@@ -218,5 +226,72 @@ def test_a_method_that_tells_its_progress_at_each_step_keeps_nobody_busy(monkeyp
             office.go.set()
             await office.until_ended("steps")
             assert 1 <= len(told) < 2000
+
+    asyncio.run(main())
+
+
+async def until_asked(office: Office) -> None:
+    async with asyncio.timeout(60):
+        await office.asked.wait()
+
+
+def no_memory(value: object) -> object:
+    raise MemoryError
+
+
+@pytest.mark.parametrize("fails", [no_memory, lambda value: sys.exit(1)])
+def test_a_value_that_cannot_be_kept_once_it_was_approved_ends_its_call(fails):
+    async def main():
+        async with opened() as office:
+            office.how = {"keep": fails, "approve": True}
+            call = office.call("kept")
+            office.go.set()
+            await until_asked(office)
+            call.let_go()
+            await office.until_ended("kept")
+        assert office.outcomes == {"kept": "internal"}
+
+    asyncio.run(main())
+
+
+def test_a_value_is_kept_only_when_its_owner_has_seen_it_if_he_asks_while_it_is_made():
+    kept = []
+
+    async def main():
+        async with opened() as office:
+            office.how = {"keep": lambda value: kept.append(value) or "its name"}
+            call = office.call("kept", data=bytes(1000))
+            await begins(office)
+            call.approve_from_now()
+            office.go.set()
+            await until_asked(office)
+            assert wire.decode(wire.joined(call.held.parts)) == "waited"
+            assert (kept, call.shown) == ([], None)
+            assert office.usage.held_bytes == call.held.size  # and no arguments, for as long as he takes
+            call.let_go()
+            await office.until_ended("kept")
+        assert (kept, office.outcomes) == (["waited"], {"kept": "ok"})
+
+    asyncio.run(main())
+
+
+def test_a_value_that_was_kept_before_its_owner_wanted_to_see_it_does_not_go():
+    async def main():
+        async with opened() as office:
+            keeps, go_on = threading.Semaphore(0), threading.Event()
+
+            def keep(value):
+                keeps.release()
+                go_on.wait(60)
+                return "its name"
+
+            office.how = {"keep": keep}
+            call = office.call("kept")
+            office.go.set()
+            assert await asyncio.to_thread(keeps.acquire, timeout=60)
+            call.approve_from_now()
+            go_on.set()
+            await office.until_ended("kept")
+        assert (office.outcomes, office.sent["kept"][-1]) == ({"kept": "denied"}, "denied")
 
     asyncio.run(main())

@@ -16,7 +16,7 @@ EVE = Caller("gfz", "eve")
 
 
 def call(call_id: str, style: Style):
-    return SimpleNamespace(call_id=call_id, style=style, arguments_bytes=0)
+    return SimpleNamespace(call_id=call_id, style=style, arguments_held=0)
 
 
 def test_streams_of_one_caller_are_bounded_and_plain_calls_go_on():
