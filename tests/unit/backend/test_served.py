@@ -14,6 +14,7 @@ from landbridge.backend.admission import Admission
 from landbridge.backend.context import current_call
 from landbridge.backend.metrics import Counts
 from landbridge.backend.offer import Served
+from landbridge.backend.quotas import Quotas
 from landbridge.backend.runner import Runner, Style
 from landbridge.backend.served import ServedCall
 from landbridge.backend.threads import Mailbox
@@ -21,7 +22,7 @@ from landbridge.backend.usage import Usage
 from landbridge.contract import read_module
 from landbridge.errors import Busy
 from landbridge.protocol import WINDOW, Kind, Phase, pack, unpack
-from landbridge.security import Caller
+from landbridge.security import Caller, Condition, Rule
 
 ANNA = Caller("awi", "anna")
 TARGET = "lab/work.wait"
@@ -293,5 +294,48 @@ def test_a_value_that_was_kept_before_its_owner_wanted_to_see_it_does_not_go():
             go_on.set()
             await office.until_ended("kept")
         assert (office.outcomes, office.sent["kept"][-1]) == ({"kept": "denied"}, "denied")
+
+    asyncio.run(main())
+
+
+def test_what_waits_for_a_thread_when_its_owner_asks_is_held_though_it_keeps_a_rule_without_approval():
+    rule = Rule("awi/*", conditions=(Condition("steps", 0, 10),))
+
+    async def main():
+        async with opened() as office:
+            for name in ("first", "second"):  # as many as there are threads
+                office.call(name)
+                await begins(office)
+            office.how = {"ration": Quotas().enter([rule], ANNA, TARGET, 0.0)}
+            call = office.call("waits")
+            call.approve_from_now()
+            office.go.set()
+            await until_asked(office)
+            assert office.sent.get("waits", []).count("RESULT") == 0
+            # It had not begun, so what it was given is shown.
+            assert call.shown == {}
+            call.let_go()
+            await office.until_ended("waits")
+        assert office.outcomes["waits"] == "ok"
+
+    asyncio.run(main())
+
+
+def test_a_call_for_which_its_rules_have_no_room_is_told_so_at_once_and_its_owner_is_not_asked():
+    limited = Rule("awi/*", conditions=(Condition("steps", 0, 10),), calls_per_hour=1)
+    held = Rule("awi/*", conditions=(Condition("steps", 20, 30),), approve=True)
+    quotas = Quotas()
+
+    async def main():
+        async with opened() as office:
+            office.go.set()
+            now = office.loop.time()
+            rations = [quotas.enter([limited, held], ANNA, TARGET, now) for _ in range(2)]
+            for name, ration in zip(("first", "second"), rations, strict=True):
+                office.how = {"ration": ration, "approve": True}
+                office.call(name)
+                await office.until_ended(name)
+            assert not office.asked.is_set()
+        assert office.outcomes == {"first": "ok", "second": "busy"}
 
     asyncio.run(main())
