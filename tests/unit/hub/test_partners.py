@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import secrets
 from dataclasses import replace
 
 import pytest
+from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
@@ -232,11 +234,17 @@ class Changes(RuleBasedStateMachine):
         self.keys = joined(GFZ, AWI)
         self.of = {"gfz": GFZ, "awi": AWI}
         self.void: dict[tuple[str, str], int] = {}
-        self.last = self.keys.changed
+        self.last, self.latest, self.made = self.keys.changed, self.now, 0
+
+    def random(self, size):
+        """Return bytes that are others each time, and the same when a run is repeated."""
+        self.made += 1
+        return hashlib.sha256(self.made.to_bytes(8, "big")).digest()[:size]
 
     @rule(seconds=st.integers(-50, 500))
     def time_passes(self, seconds):
         self.now = max(1_000, self.now + seconds)
+        self.latest = max(self.latest, self.now)
 
     @rule(name=st.sampled_from(["gfz", "awi"]), member=st.sampled_from("abc"), stay=st.integers(-10, 1_000))
     def revoke(self, name, member, stay):
@@ -248,7 +256,7 @@ class Changes(RuleBasedStateMachine):
     def rotate(self, name, keep):
         if name not in self.keys.partners.joined:
             return
-        anew = self.of[name].rotated(secrets.token_bytes, now=self.now)
+        anew = self.of[name].rotated(self.random, now=self.now)
         try:
             self.keys = self.keys.rotate(anew.charter_text(replaced_until=self.now + keep), now=self.now)
         except PermissionDenied:
@@ -267,10 +275,9 @@ class Changes(RuleBasedStateMachine):
 
     @invariant()
     def void_is_what_was_revoked_and_has_not_ended(self):
-        void = {member for (_, member), until in self.void.items() if self.now < until}
-        assert void <= set(self.keys.partners.void_keys(self.now)) | {
-            member for (_, member), until in self.void.items() if until <= self.keys.as_of
-        }
+        # What has ended may be forgotten, also for a clock that is set back afterwards.
+        void = {member for (_, member), until in self.void.items() if self.latest < until}
+        assert void <= set(self.keys.partners.void_keys(self.now))
 
     @invariant()
     def the_last_keys_are_good(self):
@@ -280,3 +287,4 @@ class Changes(RuleBasedStateMachine):
 
 
 TestChanges = Changes.TestCase
+TestChanges.settings = settings(max_examples=60, stateful_step_count=25, deadline=None)
