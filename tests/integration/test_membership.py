@@ -326,6 +326,16 @@ def test_a_refused_institute_leaves_nothing_that_later_counts_as_one(own_site):
     assert (who["who"], "fingerprint" in who) == ("gfz/otto", False)
 
 
+def test_keys_of_another_institute_are_not_taken_for_those_of_one_that_joins(site):
+    ipm = site.institute("ipm", admit=False)
+    (ipm.profiles / "ipm.toml").unlink()
+    invitation = site.operator.json("invite", "institute", "ipn")["invitation"]
+    refused = ipm.run("join", "--profile", "ipm", given=invitation, code=5)
+    assert "has the keys of ipm under the profile 'ipm'" in refused.stderr
+    ipm.run("join", given=invitation)
+    assert ipm.json("whoami", "--profile", "ipn")["who"].startswith("ipn/")
+
+
 def test_without_an_issuer_who_joins_is_told_what_has_to_run(site):
     hzb = site.institute("hzb", admit=False)
     invitation = hzb.json("invite", "person", "anna")["invitation"]

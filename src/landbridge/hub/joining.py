@@ -114,6 +114,11 @@ def _join_as_institute(invitation: Invitation, name: str, tls: Tls, person: str)
     if ours is None or (ours.network, ours.name) != (invitation.network, invitation.institute):
         # One that comes back keeps its root key, by which the others know it.
         before = institute_of(name)
+        if before is not None and (before.network, before.name) != (invitation.network, invitation.institute):
+            raise NotConfigured(
+                f"This computer has the keys of {before.name} under the profile {name!r}, of another network or name. "
+                "Join with a profile of another name: landbridge join --profile NAME"
+            )
         ours = (
             before.rotated(secrets.token_bytes, now=now)
             if before is not None
