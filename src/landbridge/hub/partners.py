@@ -192,17 +192,18 @@ class Partners:
             )
         until = min(charter.replaced_until, now + LONGEST_OVERLAP_S)
         # Those from before that may be known to others end with the last ones, not after them.
-        replaced = [(keys, min(end, until)) for keys, end in known.replaced]
+        before = [(keys, end) for keys, end in known.replaced if now < end]
         if known.charter.keys != charter.keys:
-            replaced.append((known.charter.keys, until))
-        replaced = [(keys, end) for keys, end in replaced if now < end]
+            before.append((known.charter.keys, until))
+        replaced = [(keys, min(end, until)) for keys, end in before if now < min(end, until)]
         if len(replaced) > _REPLACED_EACH:
             raise PermissionDenied(
                 f"The new keys of {name} were refused: {_REPLACED_EACH} that it has replaced are still good. Wait "
                 "until they end, or make all of them void at once: landbridge rotate --now"
             )
-        # What only those keys have signed is void with them.
-        revoked = self.revoked if replaced else {each: void for each, void in self.revoked.items() if each != name}
+        revoked = self.revoked
+        if before and not replaced:  # what those keys have signed is void with them
+            revoked = {each: void for each, void in self.revoked.items() if each != name}
         return replace(self, joined={**self.joined, name: Partner(text, tuple(replaced))}, revoked=revoked)
 
     def revoke(self, institute: str, members: Mapping[str, int], *, now: int) -> Partners:

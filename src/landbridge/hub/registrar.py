@@ -38,6 +38,25 @@ def registrar(keys_dir: Path, told: Callable[[str], None]) -> Exposure:
     """
     pace = _Pace()
 
+    async def change(
+        institute: str, decide: Callable[[NetworkKeys], NetworkKeys], what: str, *, takes_away: bool = False
+    ) -> NetworkKeys:
+        is_news = False
+
+        def decided(keys: NetworkKeys) -> NetworkKeys:
+            nonlocal is_news
+            after = decide(keys)
+            if after is not keys:
+                # Only what its root key has signed comes so far: nobody else can use up how often it may.
+                pace.check(institute, int(time.time()))
+                is_news = True
+            return after
+
+        keys = await change_keys(keys_dir, decided, takes_away=takes_away)
+        if is_news:
+            told(f"{institute} {what}")
+        return keys
+
     async def join(charter: str) -> dict[str, str]:
         """Let an institute into the network, once, with the invitation that it was sent.
 
@@ -50,10 +69,8 @@ def registrar(keys_dir: Path, told: Callable[[str], None]) -> Exposure:
             institute, invitation = _caller()
             if institute != SERVICE_INSTITUTE:
                 raise PermissionDenied("Only who has an invitation can join. Ask whoever runs the network for one.")
-            now = int(time.time())
-            keys = await change_keys(keys_dir, lambda keys: keys.join(invitation, charter, now=now))
-            joined = read_charter(charter).institute
-            told(f"{joined} has joined the network")
+            now, joined = int(time.time()), read_charter(charter).institute
+            keys = await change(joined, lambda keys: keys.join(invitation, charter, now=now), "has joined the network")
             return {"institute": joined, "network": keys.name}
 
     async def rotate(charter: str) -> None:
@@ -70,10 +87,9 @@ def registrar(keys_dir: Path, told: Callable[[str], None]) -> Exposure:
             if read.institute != institute:
                 raise PermissionDenied(f"{institute} cannot change the keys of {read.institute}. Its own people can.")
             now = int(time.time())
-            pace.check(institute, now)
             shuts_out = read.replaced_until <= now
-            await change_keys(keys_dir, lambda keys: keys.rotate(charter, now=now), takes_away=shuts_out)
-            told(f"{institute} has changed its keys")
+            what = "has changed its keys"
+            await change(institute, lambda keys: keys.rotate(charter, now=now), what, takes_away=shuts_out)
 
     async def revoke(revocation: str) -> None:
         """Shut out members of an institute, their live connections too.
@@ -86,7 +102,6 @@ def registrar(keys_dir: Path, told: Callable[[str], None]) -> Exposure:
         with own_errors():
             institute, _ = _caller()
             now = int(time.time())
-            pace.check(institute, now)
 
             def without(keys: NetworkKeys) -> NetworkKeys:
                 partner = keys.partners.joined.get(institute)
@@ -96,8 +111,7 @@ def registrar(keys_dir: Path, told: Callable[[str], None]) -> Exposure:
                 ends = {key: min(until, now + _LONGEST_MEMBERSHIP_S) for key, until in void.items()}
                 return keys.revoke(institute, ends, now=now)
 
-            await change_keys(keys_dir, without, takes_away=True)
-            told(f"{institute} has shut out a member")
+            await change(institute, without, "has shut out a member", takes_away=True)
 
     def charter(institute: str) -> str:
         """Return the charter of an institute that takes part with keys of its own; empty for any other.

@@ -335,6 +335,17 @@ def test_a_person_of_an_institute_does_not_change_its_keys_with(stage, what):
     anna.close()
 
 
+def test_a_person_of_an_institute_does_not_keep_it_from_shutting_them_out_by_asking_often(stage):
+    nora = stage.person(stage.eve, "nora")
+    live, told = nora.tap(), stage.site.up.stderr.count("gfz has changed its keys")
+    for _ in range(70):  # more often than an institute may change something
+        stage.ask(nora.credentials, "lb.rotate", charter=public_charter(stage, "gfz"))
+    refused(stage, nora.credentials, "lb.revoke", revocation="")
+    shut(stage, stage.eve, "nora")
+    assert "User Authentication Revoked" in live.wait_until_cut()
+    assert stage.site.up.stderr.count("gfz has changed its keys") == told
+
+
 @pytest.mark.usefixtures("register")
 @pytest.mark.parametrize("who", ["mallory", "eve"])
 def test_the_keys_of_awi_are_not_changed_by(stage, who):

@@ -182,6 +182,12 @@ def test_no_institute_fills_the_token_for_the_others():
     assert freed.partners.void_keys(1_500) == []  # nothing that those keys have signed is good any more
 
 
+def test_a_later_charter_of_the_same_keys_lets_nobody_in_again_whom_these_have_signed():
+    keys = joined(GFZ).revoke("gfz", {"Ueve": 10_000}, now=1_000)
+    again = keys.rotate(GFZ.as_of(1_500).charter_text(replaced_until=1_500), now=1_500)
+    assert again.partners.void_keys(1_500) == ["Ueve"]
+
+
 def test_who_is_shut_out_is_out_with_its_open_invitations():
     keys = joined(GFZ).invite(FIRST, PartnerInvited("gfz", 2_000, replace=True), now=1_000)
     out = keys.remove("gfz", now=1_000)
