@@ -436,7 +436,7 @@ class ServedCall:
             return
         deadline = None
         if responder.deadline is not None:
-            deadline = datetime.now(UTC) + timedelta(seconds=responder.deadline - self._loop.time())
+            deadline = datetime.now(UTC) + timedelta(seconds=responder.deadline - now)
         # A lease that ran while its owner is asked might be over when he has answered.
         self._keeps_late = self._keep is not None and (served.process or self._approve)
         codecs = responder.extras.get("codecs")

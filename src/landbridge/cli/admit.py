@@ -6,13 +6,12 @@ import asyncio
 import logging
 
 from ..backend.service import Backend
-from ..hub.access import serving_access
+from ..hub.access import institute_here, serving_access
 from ..hub.backends import Instances
 from ..hub.issuer import issuer
 from ..hub.serve import serve
 from ..names import ISSUER_MODULE, Address
 from .console import say, show, show_json
-from .invite import institute_here
 from .logs import LogFormat, log_to_stderr
 from .signals import stop_on_signals
 

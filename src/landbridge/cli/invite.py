@@ -10,9 +10,7 @@ from urllib.parse import urlsplit
 from cyclopts import Parameter
 
 from ..client.loop import wait_for
-from ..errors import NotConfigured
-from ..hub.access import chosen_profile
-from ..hub.institutes import Institute, institute_of, institutes_here
+from ..hub.access import institute_here
 from ..hub.inviting import invite_institute, invite_person, read_authority
 from ..hub.members import may_serve
 from ..security import Invitation, until_text
@@ -21,7 +19,7 @@ from .console import say, show, show_json
 from .ending import UsageError
 from .times import until
 
-__all__ = ["institute_here", "invite"]
+__all__ = ["invite"]
 
 _TIMEOUT_S = 30.0
 
@@ -89,29 +87,6 @@ def invite(
         work = invite_person(ours, name, modules, until=until_when, redeem_by=redeem_by, now=now)
         invitation = wait_for(work, _TIMEOUT_S)
     _give(invitation, output, redeem_by, until_when, json=json)
-
-
-def institute_here(profile: str | None) -> Institute:
-    """Return the institute that `profile`, the environment, or the only one on this computer means.
-
-    Raises
-    ------
-    NotConfigured
-        When this computer has the keys of none, or of several and none was named.
-    """
-    here = institutes_here()
-    chosen = profile or chosen_profile()
-    if (chosen is None or "/" in chosen) and len(here) == 1:
-        chosen = here[0]
-    ours = institute_of(chosen) if chosen is not None and chosen in here else None
-    if ours is not None:
-        return ours
-    if chosen is not None and "/" not in chosen:
-        what = f"The keys of the institute of profile {chosen} are not on this computer, so it cannot act for it."
-    else:
-        what = "Nothing says which institute this is for."
-    which = f"Those of {', '.join(here)} are here: --profile NAME chooses." if here else "It has those of none."
-    raise NotConfigured(f"{what} {which}")
 
 
 def _give(invitation: Invitation, output: Path | None, redeem_by: int, until_when: int | None, *, json: bool) -> None:

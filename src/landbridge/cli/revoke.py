@@ -6,13 +6,13 @@ import time
 
 from ..client.loop import wait_for
 from ..errors import BrokerFailed, BrokerUnreachable
+from ..hub.access import institute_here
 from ..hub.issue import change_keys
 from ..hub.rotation import shut_out
 from ..security import check_pattern
 from ..settings import local_dir
 from .console import say, show_json
 from .ending import UsageError
-from .invite import institute_here
 from .share import rules_of, told
 
 __all__ = ["revoke"]

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import time
 
+from ..hub.access import institute_here
 from ..hub.institutes import WORK_LIFETIME_S
 from ..hub.partners import LONGEST_OVERLAP_S
 from ..hub.rotation import replace_keys
 from .console import say, show_json
 from .ending import UsageError
-from .invite import institute_here
 from .times import until
 
 __all__ = ["rotate"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ..errors import NotConfigured
-from ..hub.access import chosen_profile
+from ..hub.access import chosen_profile, institute_here
 from ..hub.institutes import Institute, institute_of
 from ..hub.keys import KEYS_FILE
 from ..hub.owner import owner_person
@@ -14,7 +14,6 @@ from ..names import OWNER_INSTITUTE
 from ..security import fingerprint, until_text
 from ..settings import local_dir, profiles, read_profile, running_broker
 from .console import show, show_json, table
-from .invite import institute_here
 
 __all__ = ["whoami"]
 

@@ -24,13 +24,13 @@ from ..settings import (
     selected_url,
 )
 from ..tls import Tls
-from .institutes import Institute, institute_of
+from .institutes import Institute, institute_of, institutes_here
 from .issue import mint, sign
 from .keys import KEYS_FILE, NetworkKeys
 from .owner import owner_person
 from .renewal import Renewed
 
-__all__ = ["chosen_profile", "local_access", "local_urls", "resolve", "serving_access"]
+__all__ = ["chosen_profile", "institute_here", "local_access", "local_urls", "resolve", "serving_access"]
 
 _RENEW_BEFORE_S = 24 * 3600
 
@@ -77,6 +77,29 @@ def chosen_profile(profile: str | None = None) -> str | None:
         return named
     known = profiles()
     return known[0] if len(known) == 1 else None
+
+
+def institute_here(profile: str | None) -> Institute:
+    """Return the institute that `profile`, the environment, or the only one on this computer means.
+
+    Raises
+    ------
+    NotConfigured
+        When this computer has the keys of none, or of several and none was named.
+    """
+    here = institutes_here()
+    chosen = profile or chosen_profile()
+    if (chosen is None or "/" in chosen) and len(here) == 1:
+        chosen = here[0]
+    ours = institute_of(chosen) if chosen is not None and chosen in here else None
+    if ours is not None:
+        return ours
+    if chosen is not None and "/" not in chosen:
+        what = f"The keys of the institute of profile {chosen} are not on this computer, so it cannot act for it."
+    else:
+        what = "Nothing says which institute this is for."
+    which = f"Those of {', '.join(here)} are here: --profile NAME chooses." if here else "It has those of none."
+    raise NotConfigured(f"{what} {which}")
 
 
 def serving_access(ours: Institute, module: str) -> Access:
